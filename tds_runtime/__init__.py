@@ -1,0 +1,1 @@
+"""A supervision engine for structured concurrency."""
