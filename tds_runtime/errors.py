@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from datetime import datetime
+
+from msgspec import Struct
 
 
 class Error(Exception):
@@ -36,6 +39,42 @@ class RateLimited(Outage):
         self.until = until
 
 
+class BreakerOpen(SourceDown):
+    """The breaker is open: the upstream failed too often and is left alone for a while."""
+
+    def __init__(self, message: str | None = None, *, until: datetime | None = None) -> None:
+        super().__init__(message)
+        self.until = until
+
+
+class SourceRefused(SourceDown):
+    """The source refuses our credentials; nothing is tried again until they change or the next probe is due."""
+
+    def __init__(self, message: str | None = None, *, until: datetime | None = None) -> None:
+        super().__init__(message)
+        self.until = until
+
+
+# --- answers of the source that no waiting cures
+
+
+class SourceAnswerInvalid(Error):
+    """The source's answer is not what was asked for: not JSON, cut off, or the wrong page."""
+
+
+class SourceRejected(Error):
+    """The source understood the call and said no."""
+
+    def __init__(self, message: str | None = None, *, status: int = 0, code: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class RecordMissing(SourceRejected):
+    """The source has no record of this id."""
+
+
 # --- queue
 
 
@@ -44,3 +83,35 @@ class LeaseLost(Error):
 
 
 # --- engine
+
+
+# --- configuration
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """One thing wrong with the configuration: where it stands and what it should be."""
+
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    source_line: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        lines = [f"{place}: {self.message}" if place else self.message]
+        if self.source_line:
+            lines += [f"    {self.source_line}", f"    {' ' * (self.column - 1)}^"]
+        if self.hint:
+            lines.append(f"    {self.hint}")
+        return "\n".join(lines)
+
+
+class ConfigError(Error):
+    """The configuration is not valid."""
+
+    def __init__(self, problems: Sequence[Problem] | str) -> None:
+        found = (Problem(message=problems),) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in found))
+        self.problems = found
