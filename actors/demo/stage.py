@@ -1,0 +1,211 @@
+"""Starts what the demo plays on: a sandbox and the daemon with its embedded Postgres, as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import httpx2
+import msgspec
+from anyio.streams.buffered import BufferedByteReceiveStream
+from msgspec import Struct
+
+from tds_runtime.errors import Error
+
+READY_WITHIN = 90.0
+STOP_WITHIN = 40.0
+
+CONFIGURATION = """\
+[database]
+dsn = "embedded"
+data_directory = "postgres"
+
+[http]
+bind = "127.0.0.1:{port}"
+
+[webhooks]
+secrets = ["{webhook_secret}"]
+
+[zoho]
+organization_id = "{organization_id}"
+client_id = "{client_id}"
+client_secret = "{client_secret}"
+refresh_token = "{refresh_token}"
+accounts_url = "{accounts}"
+api_url = "{api}"
+{limits}
+[entities]
+directory = "{entities}"
+
+[log]
+format = "json"
+"""
+
+
+class StageFailed(Error):
+    """A process of the demo did not start or did not stop."""
+
+
+class Sandbox(Struct, frozen=True):
+    """What the sandbox announces in its one line of JSON."""
+
+    accounts: str
+    api: str
+    control: str
+    organization_id: str
+    client_id: str
+    client_secret: str
+    refresh_token: str
+    webhook_secret: str
+
+
+class Stage(Struct, frozen=True):
+    """The running processes and how to reach them."""
+
+    directory: Path
+    sandbox: Sandbox
+    daemon: str
+    token: str
+    process_id: int
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def command(*arguments: str) -> list[str]:
+    """The daemon's own command line, run by the interpreter that runs the demo."""
+    return [sys.executable, "-m", "actors", *arguments]
+
+
+@asynccontextmanager
+async def process(
+    arguments: list[str], log: Path, environment: Mapping[str, str], *, piped: bool = False
+) -> AsyncIterator[anyio.abc.Process]:
+    """A child process that is stopped on leaving: asked first, killed when it does not listen.
+
+    Args:
+        arguments: the command line.
+        log: takes the standard error, and the standard output unless `piped`.
+        environment: of the child.
+        piped: leave the standard output to the caller.
+    """
+    with log.open("ab") as sink:
+        child = await anyio.open_process(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else sink,
+            stderr=sink,
+            env=dict(environment),
+        )
+    try:
+        yield child
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _stop(child)
+
+
+async def _stop(child: anyio.abc.Process) -> None:
+    if child.returncode is None:
+        child.terminate()
+    with anyio.move_on_after(STOP_WITHIN):
+        await child.wait()
+    if child.returncode is None:
+        child.kill()
+        await child.wait()
+    await child.aclose()
+
+
+async def _first_line(child: anyio.abc.Process, log: Path) -> bytes:
+    """The first line of a child's output.
+
+    Raises:
+        StageFailed: the child ended, or said nothing in time; the message holds the end of its log.
+    """
+    if child.stdout is None:
+        raise StageFailed
+    try:
+        with anyio.fail_after(READY_WITHIN):
+            return await BufferedByteReceiveStream(child.stdout).receive_until(b"\n", 1 << 20)
+    except (TimeoutError, anyio.IncompleteRead, anyio.EndOfStream) as error:
+        raise StageFailed(f"no word from the process; its log ends with:\n{tail(log)}") from error
+
+
+def tail(log: Path, lines: int = 20) -> str:
+    """The last lines of a log file, for messages."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(no log)"
+
+
+async def _wait_ready(address: str, child: anyio.abc.Process, log: Path) -> None:
+    """Return when `/readyz` answers 200.
+
+    Raises:
+        StageFailed: the daemon ended or did not become ready in time.
+    """
+    async with httpx2.AsyncClient(trust_env=False, timeout=5) as client:
+        with anyio.move_on_after(READY_WITHIN):
+            while child.returncode is None:
+                try:
+                    if (await client.get(f"{address}/readyz")).status_code == httpx2.codes.OK:
+                        return
+                except httpx2.TransportError:
+                    pass  # not listening yet; the deadline above bounds the wait
+                await anyio.sleep(0.1)
+    raise StageFailed(f"the daemon at {address} is not ready; its log ends with:\n{tail(log)}")
+
+
+async def _token(configuration: Path, environment: Mapping[str, str]) -> str:
+    answer = await anyio.run_process(
+        command("token", "create", "--name", "demo", "--role", "operator", "--json", "--config", str(configuration)),
+        env=dict(environment),
+        check=False,
+    )
+    if answer.returncode:
+        raise StageFailed(f"no operator token: {answer.stderr.decode(errors='replace')}")
+    return str(msgspec.json.decode(answer.stdout)["token"])
+
+
+@asynccontextmanager
+async def open_stage(directory: Path, entities: Path, *, seed: int, limits: str) -> AsyncIterator[Stage]:
+    """Sandbox and daemon on free loopback ports below `directory`, ready; both are stopped on leaving.
+
+    Args:
+        directory: an empty directory for the configuration, the logs and the database.
+        entities: the directory of the entity mappings.
+        seed: of the sandbox's data.
+        limits: lines of TOML for the `[zoho]` section that lift the client's own limits.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TDS_")}
+    sandbox_log, daemon_log = directory / "sandbox.log", directory / "daemon.log"
+    async with AsyncExitStack() as stack:
+        sandbox = await stack.enter_async_context(
+            process(
+                command("sandbox", "--port", "0", "--seed", str(seed), "--no-limits"),
+                sandbox_log,
+                environment,
+                piped=True,
+            )
+        )
+        announced = msgspec.json.decode(await _first_line(sandbox, sandbox_log), type=Sandbox)
+        port = free_port()
+        configuration = directory / "tds.toml"
+        configuration.write_text(
+            CONFIGURATION.format(port=port, entities=entities, limits=limits, **msgspec.to_builtins(announced))
+        )
+        daemon = await stack.enter_async_context(
+            process(command("run", "--config", str(configuration)), daemon_log, environment)
+        )
+        address = f"http://127.0.0.1:{port}"
+        await _wait_ready(address, daemon, daemon_log)
+        token = await _token(configuration, environment)
+        yield Stage(directory, announced, address, token, daemon.pid)
