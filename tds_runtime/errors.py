@@ -27,6 +27,10 @@ class DatabaseGone(Outage):
     """Postgres cannot be reached, is not ready, or went away in the middle of a statement."""
 
 
+class DatabaseRefused(Error):
+    """The database cannot be used as it is; the message says what to change."""
+
+
 class SourceDown(Outage):
     """The source does not answer, or answers with its own failure."""
 
@@ -83,6 +87,100 @@ class LeaseLost(Error):
 
 
 # --- engine
+
+
+class SpecError(Error):
+    """A tree was described in a way that cannot run."""
+
+
+class StartFailed(Error):
+    """A child did not become ready."""
+
+    def __init__(self, message: str | None = None, *, path: str = "", stack: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+        self.stack = stack
+
+
+class StartTimeout(Error):
+    """A child was not ready within its start_timeout."""
+
+
+class EndedUnready(Error):
+    """A child was stopped before it was ready."""
+
+
+class BudgetExhausted(Error):
+    """A supervisor restarted its children more often than its budget allows."""
+
+    def __init__(self, message: str | None = None, *, path: str = "", child: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+        self.child = child
+
+
+class StrayCancellation(Error):
+    """A cancellation that nobody in the tree asked for ended this child."""
+
+
+class Hung(Error):
+    """A message was held, or mail lay waiting, longer than the watchdog allows without a beat."""
+
+
+class Killed(Error):
+    """An operator killed this child."""
+
+
+class Undeliverable(Error):
+    """The message was not accepted."""
+
+
+class NotRunning(Undeliverable):
+    """The reference points to a child that is in no running tree."""
+
+
+class Stopped(Undeliverable):
+    """The actor has stopped and will not take this message."""
+
+
+class MailboxFull(Undeliverable):
+    """The mailbox is full and its policy is not to wait."""
+
+
+class WrongMessage(Undeliverable, TypeError):
+    """The actor does not understand messages of this type."""
+
+
+class NoAnswer(Error):
+    """A question was not answered."""
+
+
+class AskTimeout(NoAnswer, TimeoutError):
+    """The answer did not come in time."""
+
+
+class CalleeCrashed(NoAnswer):
+    """The actor that was asked crashed before it answered."""
+
+
+class CalleeStopped(NoAnswer):
+    """The actor that was asked stopped before it answered."""
+
+
+class Unanswered(NoAnswer):
+    """The actor finished with the question and did not reply."""
+
+
+class QuestionDropped(NoAnswer):
+    """The question was pushed out of a full mailbox."""
+
+
+class AskCycle(NoAnswer):
+    """The question would wait for itself: the actor asked is, at the end of a chain, waiting for the one that asks."""
+
+
+class SignalsTaken(Error):
+    """Somebody else in this process already handles the signals that this runtime was told to own."""
 
 
 # --- configuration

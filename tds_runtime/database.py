@@ -1,0 +1,375 @@
+"""Postgres through asyncpg: pools, transactions and the one translation of outages; the only room that speaks asyncio.
+
+What it guarantees: every statement, acquire, COMMIT and release ends within a deadline of its own, also while its
+caller is being cancelled; every outage surfaces as DatabaseGone and expires the connections that may have met it; a
+statement that the server rejected stays asyncpg's PostgresError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import asyncpg
+from msgspec import Struct
+
+from tds_runtime import embedded
+from tds_runtime.errors import DatabaseGone, Error
+from tds_runtime.values import Duration
+
+Pool = Literal["work", "ingest"]
+State = Literal["down", "starting", "up"]
+
+# What the server says when it is away, ending, starting, read only after a fail-over, or out of room.
+OUTAGE_CLASSES = ("08", "53", "57P", "58")
+OUTAGE_CODES = frozenset({"25006", "57014"})
+EXPIRING_CODES = frozenset({"25006", "57P01", "57P02", "57P03"})
+QUOTED = str.maketrans({'"': '""'})
+
+
+class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section [database]: where Postgres is, and how patient its clients are.
+
+    `dsn` is a connection URL, or the word "embedded" for the Postgres from the wheel, kept in `data_directory`.
+    """
+
+    dsn: str
+    schema: str = "public"
+    data_directory: Path = Path("var/postgres")
+    work_connections: int = 8
+    ingest_connections: int = 2
+    command_timeout: Duration = Duration("10s")
+    acquire_timeout: Duration = Duration("5s")
+    release_timeout: Duration = Duration("3s")
+
+    @property
+    def resolved(self) -> str:
+        """The connection URL, also for "embedded"."""
+        return embedded.data_source_name(self.data_directory) if self.dsn == "embedded" else self.dsn
+
+
+class PoolStatistics(Struct, frozen=True):
+    """Connections of one pool: open, idle, and the most there may be."""
+
+    size: int
+    idle: int
+    maximum: int
+
+
+class Statistics(Struct, frozen=True, kw_only=True):
+    """The pools by name, how many outages were met, and the last one's message ("" while there was none)."""
+
+    state: State
+    pools: dict[str, PoolStatistics]
+    outages: int
+    last_outage: str
+
+
+class Connection:
+    """A pooled connection, as long as its `async with` lasts; it fails with DatabaseGone or asyncpg.PostgresError."""
+
+    __slots__ = ("_database", "_wire")
+
+    def __init__(self, database: Database, wire: Any) -> None:
+        self._database = database
+        self._wire = wire
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
+        """Return all rows, as asyncpg Records."""
+        with self._database.outages():
+            rows: list[Any] = await self._wire.fetch(statement, *arguments)
+        return rows
+
+    async def fetchrow(self, statement: str, *arguments: Any) -> Any | None:
+        """Return the first row or None."""
+        with self._database.outages():
+            return await self._wire.fetchrow(statement, *arguments)
+
+    async def fetchval(self, statement: str, *arguments: Any) -> Any:
+        """Return the first column of the first row, or None."""
+        with self._database.outages():
+            return await self._wire.fetchval(statement, *arguments)
+
+    async def execute(self, statement: str, *arguments: Any) -> str:
+        """Execute and return the command's tag; without arguments the text may hold several statements."""
+        with self._database.outages():
+            tag: str = await self._wire.execute(statement, *arguments)
+        return tag
+
+    async def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute once for each row, atomically, in one pipeline."""
+        with self._database.outages():
+            await self._wire.executemany(statement, rows)
+
+    async def copy(self, table: str, rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> None:
+        """Write rows by binary COPY."""
+        with self._database.outages():
+            await self._wire.copy_records_to_table(table, records=rows, columns=columns)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Roll back to here, and only to here, when the body raises; needs a surrounding transaction."""
+        await self.execute("SAVEPOINT tds")
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            if not self._wire.is_closed():
+                with anyio.CancelScope(shield=True):
+                    await self.execute("RELEASE SAVEPOINT tds" if done else "ROLLBACK TO SAVEPOINT tds")
+
+    @property
+    def wire(self) -> Any:
+        """The asyncpg connection itself, for what this class does not wrap; its errors arrive untranslated."""
+        return self._wire
+
+
+class Database:
+    """Two pools on one Postgres: `work`, and `ingest` so that acknowledging never waits for work."""
+
+    def __init__(self, options: Options, *, application_name: str = "tds-runtime") -> None:
+        self.options = options
+        self._application_name = application_name
+        self._pools: dict[str, Any] = {}
+        self._held = False
+        self._state: State = "down"
+        self._outages = 0
+        self._last_outage = ""
+
+    @property
+    def state(self) -> State:
+        """`starting` until the first answer (or until admitted), `up` after an answer, `down` after an outage."""
+        return self._state
+
+    @asynccontextmanager
+    async def opened(self, *, held: bool = False) -> AsyncIterator[Database]:
+        """Make the pools, which connect when they are first used; returns at once, also with Postgres down.
+
+        With `held` every statement outside `unguarded` raises DatabaseGone until `admit` is called: the migrations
+        come first.
+        """
+        self._held = held
+        self._state = "starting"
+        self._pools = {
+            "work": await self._pool(self.options.work_connections),
+            "ingest": await self._pool(self.options.ingest_connections),
+        }
+        try:
+            yield self
+        finally:
+            self._state = "down"
+            pools, self._pools = self._pools, {}
+            for pool in pools.values():
+                await self._close(pool)
+
+    def admit(self) -> None:
+        """Let statements through: the schema is current."""
+        self._held = False
+        self._state = "up"
+
+    @asynccontextmanager
+    async def connection(self, pool: Pool = "work") -> AsyncIterator[Connection]:
+        """Lend a connection outside any transaction: each statement commits by itself."""
+        if self._held:
+            raise DatabaseGone("the database is not migrated yet")
+        async with self.unguarded(pool) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def unguarded(self, pool: Pool = "work") -> AsyncIterator[Connection]:
+        """Lend a connection even before `admit`: for migrations and checks."""
+        wire = await self._acquire(pool)
+        try:
+            yield Connection(self, wire)
+        finally:
+            await self._release(pool, wire)
+
+    @asynccontextmanager
+    async def transaction(self, pool: Pool = "work") -> AsyncIterator[Connection]:
+        """Lend a connection inside a transaction: committed when the body ends, rolled back when it raises.
+
+        Raises:
+            DatabaseGone: also when COMMIT got no answer; then the outcome is unknown.
+        """
+        async with self.connection(pool) as connection, self.transaction_on(connection):
+            yield connection
+
+    @asynccontextmanager
+    async def transaction_on(self, connection: Connection) -> AsyncIterator[None]:
+        """Make the body one transaction on a connection that is already lent."""
+        await connection.execute("BEGIN")
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            # Shielded: a cancelled caller must not leave the outcome to chance; command_timeout bounds the wait.
+            with anyio.CancelScope(shield=True):
+                await (_commit(connection) if done else _roll_back(connection))
+
+    async def fetch(self, statement: str, *arguments: Any, pool: Pool = "work") -> list[Any]:
+        """Return all rows of one statement on a connection of its own."""
+        async with self.connection(pool) as connection:
+            return await connection.fetch(statement, *arguments)
+
+    async def fetchrow(self, statement: str, *arguments: Any, pool: Pool = "work") -> Any | None:
+        """Return the first row of one statement, or None."""
+        async with self.connection(pool) as connection:
+            return await connection.fetchrow(statement, *arguments)
+
+    async def fetchval(self, statement: str, *arguments: Any, pool: Pool = "work") -> Any:
+        """Return one value of one statement."""
+        async with self.connection(pool) as connection:
+            return await connection.fetchval(statement, *arguments)
+
+    async def execute(self, statement: str, *arguments: Any, pool: Pool = "work") -> str:
+        """Execute one statement and return its tag."""
+        async with self.connection(pool) as connection:
+            return await connection.execute(statement, *arguments)
+
+    def statistics(self) -> Statistics:
+        """Count connections and outages."""
+        return Statistics(
+            state=self._state,
+            pools={
+                name: PoolStatistics(pool.get_size(), pool.get_idle_size(), pool.get_max_size())
+                for name, pool in self._pools.items()
+            },
+            outages=self._outages,
+            last_outage=self._last_outage,
+        )
+
+    @contextmanager
+    def outages(self) -> Iterator[None]:
+        """Turn what asyncpg raises when the server is away into DatabaseGone; forget the connections that met it."""
+        try:
+            yield
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            reason = _outage(error)
+            if reason is None:
+                self._answered()
+                raise
+            self._gone(reason, error)
+            raise DatabaseGone(reason) from error
+        self._answered()
+
+    def _answered(self) -> None:
+        if not self._held and self._pools:
+            self._state = "up"
+
+    def _gone(self, reason: str, error: Exception) -> None:
+        self._outages += 1
+        self._last_outage = reason
+        self._state = "down"
+        if _expires(error):
+            for pool in self._pools.values():
+                pool._generation += 1  # noqa: SLF001 - expire_connections() is a coroutine that does just this
+
+    async def _pool(self, size: int) -> Any:
+        options = self.options
+        pool = asyncpg.create_pool(
+            options.resolved,
+            min_size=0,
+            max_size=size,
+            command_timeout=options.command_timeout,
+            timeout=options.acquire_timeout,
+            init=_durable,
+            reset=_keep,
+            server_settings=self._settings(),
+        )
+        await pool
+        return pool
+
+    def _settings(self) -> dict[str, str]:
+        patience = int(self.options.command_timeout * 1000)
+        return {
+            "application_name": self._application_name,
+            "search_path": f'"{self.options.schema.translate(QUOTED)}"',
+            "timezone": "UTC",
+            "jit": "off",
+            "statement_timeout": str(max(patience - 500, patience // 2)),
+            "idle_in_transaction_session_timeout": str(max(6 * patience, 60_000)),
+        }
+
+    async def _acquire(self, name: Pool) -> Any:
+        pool = self._pools.get(name)
+        if pool is None:
+            raise DatabaseGone("the pools are closed")
+        try:
+            return await pool.acquire(timeout=float(self.options.acquire_timeout))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            # Whatever keeps us from connecting is waited out, a refused password included: it may be set right.
+            reason = f"cannot connect: {_text(error)}"
+            self._gone(reason, error)
+            raise DatabaseGone(reason) from error
+
+    async def _release(self, name: Pool, wire: Any) -> None:
+        # A frozen server would answer neither the reset nor the cancel request: after the deadline the socket is cut.
+        pool = self._pools.get(name)
+        with anyio.move_on_after(self.options.release_timeout, shield=True) as scope:
+            try:
+                if pool is None:
+                    wire.terminate()
+                else:
+                    await pool.release(wire, timeout=float(self.options.release_timeout))
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+                wire.terminate()
+        if scope.cancelled_caught:
+            wire.terminate()
+
+    async def _close(self, pool: Any) -> None:
+        with anyio.move_on_after(self.options.release_timeout, shield=True):
+            await pool.close()
+        pool.terminate()
+
+
+async def _commit(connection: Connection) -> None:
+    if connection.wire.is_closed():
+        raise DatabaseGone("the connection was lost before COMMIT")
+    if await connection.execute("COMMIT") != "COMMIT":  # the server answers ROLLBACK when a statement had failed
+        raise Error("a statement of the transaction had failed, so nothing was committed")
+
+
+async def _roll_back(connection: Connection) -> None:
+    with suppress(DatabaseGone):  # what made us roll back says more than the failure to do so
+        if not connection.wire.is_closed():
+            await connection.execute("ROLLBACK")
+
+
+async def _durable(wire: Any) -> None:
+    """Commit to disk whatever the defaults of server, database and role; stricter settings than `on` stay."""
+    await wire.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+
+
+async def _keep(_wire: Any) -> None:
+    """Skip asyncpg's reset query: nothing here changes a session outside its transaction, and it costs a round trip."""
+
+
+def _outage(error: Exception) -> str | None:
+    """Say why the server counts as away, or None for a definite rejection or a mistake of the caller."""
+    if isinstance(error, OSError):  # TimeoutError is one
+        return _text(error)
+    if isinstance(error, asyncpg.PostgresError):
+        code = error.sqlstate or ""
+        away = code in OUTAGE_CODES or code.startswith(OUTAGE_CLASSES)
+        return f"{_text(error)} ({code})" if away else None
+    if isinstance(error, ValueError):  # an argument that cannot be encoded
+        return None
+    return _text(error) if "clos" in str(error) or "released" in str(error) else None
+
+
+def _expires(error: Exception) -> bool:
+    if isinstance(error, asyncpg.PostgresError):
+        code = error.sqlstate or ""
+        return code in EXPIRING_CODES or code.startswith("08")
+    return True
+
+
+def _text(error: Exception) -> str:
+    return str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
