@@ -20,6 +20,7 @@ import structlog
 from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
 
+from tds_runtime.mailbox import CORRELATION
 from tds_runtime.redaction import Redactor
 from tds_runtime.sink import Sink
 
@@ -84,6 +85,7 @@ def configure(
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _correlate,
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
             _Finish(redactor, observers, clock),
@@ -110,6 +112,14 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         logger = get(record.name)
         logger.log(record.levelno, "library.logged", message=record.getMessage(), exc_info=record.exc_info)
+
+
+def _correlate(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Name the message at hand; a correlation bound by hand wins."""
+    correlation = CORRELATION.get()
+    if correlation:
+        event.setdefault("correlation_id", correlation)
+    return event
 
 
 class _Finish:

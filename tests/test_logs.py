@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tds_runtime import logs
+from tds_runtime.mailbox import CORRELATION
 from tds_runtime.redaction import MASK, Redactor
 from tds_runtime.sink import Sink
 
@@ -101,6 +102,19 @@ def test_bound_fields_are_on_every_line_inside(pipe: Pipe) -> None:
     first, second = written(pipe, logging_)
     assert first["correlation_id"] == "c1"
     assert "correlation_id" not in second
+
+
+def test_the_message_at_hand_is_named(pipe: Pipe) -> None:
+    """A line written while an actor handles a message carries the message's correlation id; one bound by hand wins."""
+    logging_ = configured(pipe)
+    token = CORRELATION.set("from-the-envelope")
+    try:
+        logs.get("a").info("task.claimed")
+        with logs.bound(correlation_id="by-hand"):
+            logs.get("a").info("task.claimed")
+    finally:
+        CORRELATION.reset(token)
+    assert [line["correlation_id"] for line in written(pipe, logging_)] == ["from-the-envelope", "by-hand"]
 
 
 def test_the_level_is_a_floor(pipe: Pipe) -> None:
