@@ -146,7 +146,7 @@ def tail(log: Path, lines: int = 20) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(no log)"
 
 
-async def _wait_ready(address: str, child: anyio.abc.Process, log: Path) -> None:
+async def wait_ready(address: str, child: anyio.abc.Process, log: Path) -> None:
     """Return when `/readyz` answers 200.
 
     Raises:
@@ -206,6 +206,6 @@ async def open_stage(directory: Path, entities: Path, *, seed: int, limits: str)
             process(command("run", "--config", str(configuration)), daemon_log, environment)
         )
         address = f"http://127.0.0.1:{port}"
-        await _wait_ready(address, daemon, daemon_log)
+        await wait_ready(address, daemon, daemon_log)
         token = await _token(configuration, environment)
         yield Stage(directory, announced, address, token, daemon.pid)
