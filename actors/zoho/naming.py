@@ -98,7 +98,7 @@ class Names:
         named = self._find(self._by_segment.get(segment, []), document)
         if deleted or _tells_deletion(parameters, document):
             named = msgspec.structs.replace(named, operation="delete")
-        event_id = parameters.get(EVENT_ID) or _text(document.get(EVENT_ID))
+        event_id = identifier(parameters.get(EVENT_ID) or _text(document.get(EVENT_ID)) or "")
         return msgspec.structs.replace(named, event_id=event_id) if event_id else named
 
     def _find(self, expected: list[_Reader], document: Mapping[str, Any]) -> Named:
@@ -110,6 +110,12 @@ class Names:
             if (named := reader.read("", document)) is not None:
                 return named
         return Named(entity=expected[0].entity if expected else UNKNOWN)
+
+
+def identifier(text: str) -> str | None:
+    """An id that a text column can hold: no NUL, no lone surrogate, nothing invisible."""
+    stripped = text.strip()
+    return stripped if 0 < len(stripped) <= _LONGEST_ID and stripped.isprintable() else None
 
 
 def _first_match(expected: list[_Reader], readers: Iterable[_Reader], key: str, inner: Any) -> Named | None:
@@ -136,7 +142,7 @@ class _Reader:
 
     def read(self, key: str, record: Mapping[str, Any]) -> Named | None:
         """None when there is no usable id, or the record says that it is of another kind."""
-        record_id = _first(self._id, record, _as_id)
+        record_id = _first(self._id, record, identifier)
         if record_id is None or not self._is_meant(record):
             return None
         variant = self._variants.get(key) or next(iter(self._variants.values()), "")
@@ -195,12 +201,6 @@ def _text(value: Any) -> str | None:
         return str(guarded(_decode_text, bytes(value)))
     except Malformed:
         return None
-
-
-def _as_id(text: str) -> str | None:
-    """An id that a text column can hold: no NUL, no lone surrogate, nothing invisible."""
-    stripped = text.strip()
-    return stripped if 0 < len(stripped) <= _LONGEST_ID and stripped.isprintable() else None
 
 
 def _as_time(text: str) -> datetime | None:
