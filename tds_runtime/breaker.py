@@ -126,6 +126,12 @@ class Breaker:
         self._become(state)
         return Permit(self, state.generation)
 
+    def check(self) -> None:
+        """Raise `BreakerOpen` while no call can be admitted, without asking for a permit."""
+        now = self._clock()
+        if not admit(self.state, now, self._options)[1]:
+            raise self._refusal(now)
+
     def _refusal(self, now: float) -> BreakerOpen:
         wait = remaining(self.state, now, self._options) or 1.0  # a probe is under way; ask again in a moment
         until = datetime.fromtimestamp(now + wait, UTC)

@@ -1,0 +1,343 @@
+"""The client of one organisation's Zoho Books and Zoho Inventory: listings, details, counts and images."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Generic, Literal, Protocol, TypeVar
+from urllib.parse import quote
+
+import anyio
+import msgspec
+from msgspec import Meta, Struct
+
+from actors.zoho import answers, calls, hosts
+from actors.zoho.answers import Answer
+from actors.zoho.calls import Call, Caller, Policy
+from actors.zoho.hosts import Api, DataCenter
+from actors.zoho.listing import Leaf, Listing, PageT, Row, Sequel, prefetched
+from actors.zoho.oauth import Credentials, OAuth, Store
+from actors.zoho.oauth import Statistics as TokenStatistics
+from actors.zoho.transport import Timeouts, Transport
+from tds_runtime import breaker, limiter
+from tds_runtime.breaker import Breaker
+from tds_runtime.config import Duration, Secret
+from tds_runtime.errors import RecordMissing, SourceAnswerInvalid, SourceRejected
+from tds_runtime.limiter import Budget, Ledger, Limiter
+
+UPSTREAMS = ("books", "inventory", "oauth")
+ORGANIZATION = "zoho"
+"""The name under which the organisation's minute and its pauses are kept: both APIs share them."""
+
+CHUNK = 100
+"""Ids in one bulk call."""
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section [zoho]."""
+
+    data_center: DataCenter = "us"
+    organization_id: str = ""
+    client_id: str = ""
+    client_secret: Secret = Secret("")
+    refresh_token: Secret = Secret("")
+    accounts_url: str = ""
+    """Only to point at a sandbox; else the data centre's."""
+    api_url: str = ""
+    """Only to point at a sandbox; else the host that the token answer names."""
+    calls_per_minute: Annotated[int, Meta(ge=0)] = 100
+    """For the organisation, over all nodes; 0 is no limit (a sandbox)."""
+    concurrency: Annotated[int, Meta(ge=1, le=100)] = 5
+    """Calls at once."""
+    reserve: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    """Share of the day's calls that full syncs leave to changes."""
+    page_size: Annotated[int, Meta(ge=1, le=200)] = 200
+    tries: Annotated[int, Meta(ge=1, le=20)] = 4
+    deadline: Duration = Duration("120s")
+    """For one call with all its tries, waiting for permits not counted."""
+    image_bytes: Annotated[int, Meta(ge=1)] = 10 << 20
+    timeouts: Timeouts = Timeouts()
+    breaker: breaker.Options = breaker.Options()
+
+    def __post_init__(self) -> None:
+        for url in (self.accounts_url, self.api_url):
+            if url:
+                hosts.checked(url)
+
+    @property
+    def credentials(self) -> Credentials:
+        """What the accounts server wants."""
+        return Credentials(
+            accounts=(self.accounts_url or hosts.CENTERS[self.data_center].accounts).rstrip("/"),
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            refresh_token=self.refresh_token,
+        )
+
+
+class Source(Protocol):
+    """Where an entity's records come from (the mapping's source block)."""
+
+    @property
+    def api(self) -> Api: ...
+    @property
+    def list_path(self) -> str: ...
+    @property
+    def detail_path(self) -> str | None: ...
+    @property
+    def bulk_path(self) -> str | None: ...
+    @property
+    def bulk_parameter(self) -> str: ...
+    @property
+    def params(self) -> Mapping[str, str]: ...
+    @property
+    def paged(self) -> bool: ...
+    @property
+    def countable(self) -> bool: ...
+
+
+class Bulk(Struct, Generic[RowT], frozen=True):
+    """Details of many records: those that came, and the ids that the source does not have."""
+
+    rows: tuple[RowT, ...]
+    missing: tuple[str, ...]
+
+
+class Image(Struct, frozen=True):
+    """A picture as the source sends it."""
+
+    content_type: str
+    body: bytes
+
+
+class Statistics(Struct, frozen=True, kw_only=True):
+    """The client, for a screen: calls by upstream, breakers, the minute, the days, the token."""
+
+    calls: dict[str, calls.Statistics]
+    breakers: dict[str, breaker.Statistics]
+    limiter: limiter.Statistics
+    budgets: dict[str, Budget]
+    token: TokenStatistics
+
+
+class Client:
+    """Books and Inventory of one organisation; everything shared between nodes goes through `ledger` and `store`."""
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        ledger: Ledger | None = None,
+        store: Store | None = None,
+        clock: Callable[[], float] = time.time,
+        randomness: random.Random | None = None,
+    ) -> None:
+        allowance = limiter.Options(
+            calls_per_minute=options.calls_per_minute, concurrency=options.concurrency, reserve=options.reserve
+        )
+        self.options = options
+        self.limiter = Limiter(ORGANIZATION, allowance, ledger, wall=clock)
+        self.breakers = {name: Breaker(name, options.breaker, clock=clock) for name in UPSTREAMS}
+        self.transport = Transport(options.timeouts, connections=options.concurrency + 1)
+        self.oauth = OAuth(options.credentials, self._post, store, clock=clock)
+        self.caller = Caller(
+            _policy(options),
+            transport=self.transport,
+            oauth=self.oauth,
+            limiter=self.limiter,
+            breakers=self.breakers,
+            clock=clock,
+            randomness=randomness,
+        )
+        self._clock = clock
+
+    async def _post(self, url: str, form: bytes) -> Answer:
+        return await self.caller.post(url, form)
+
+    def opened(self) -> AbstractAsyncContextManager[None]:
+        """Calls work for the length of this block; before and after it they raise `SourceDown`."""
+        return self.transport.opened()
+
+    # --- single calls; for what they raise see `calls.Caller.make`
+
+    async def get(self, api: Api, path: str, params: Mapping[str, str] | None = None, *, bulk: bool = False) -> bytes:
+        """The body of one JSON answer, code 0."""
+        return await self.caller.make(Call(api=api, path=path, params=params or {}, bulk=bulk, read=_body))
+
+    async def write(
+        self, method: Literal["POST", "PUT", "DELETE"], api: Api, path: str, content: object = None
+    ) -> bytes:
+        """One call that changes something at the source: tried once, because trying again might do it twice."""
+        body = None if content is None else msgspec.json.encode(content)
+        return await self.caller.make(Call(api=api, path=path, method=method, content=body, read=_body))
+
+    async def count(self, source: Source) -> int | None:
+        """How many records the source has, or None where it does not tell."""
+        if not source.countable:
+            return None
+        params = {**source.params, "page": "1", "per_page": str(self.options.page_size), "response_option": "2"}
+        return await self.caller.make(Call(api=source.api, path=source.list_path, params=params, read=_total))
+
+    async def detail(self, source: Source, record: str, *, permitted: bool = False, bulk: bool = False) -> bytes:
+        """One record's document; `RecordMissing` where there is none (any more)."""
+        if source.detail_path is None:
+            raise SourceRejected(f"{source.list_path} has no detail call")
+        path = source.detail_path.replace("{id}", quote(record, safe=""))
+        return await self.caller.make(Call(api=source.api, path=path, read=_body, permitted=permitted, bulk=bulk))
+
+    async def image(self, item: str, *, permitted: bool = False) -> Image:
+        """The picture of an item; `RecordMissing` where it has none."""
+        call = Call(
+            api="inventory",
+            path=f"/items/{quote(item, safe='')}/image",
+            read=_image,
+            judge=answers.judge_bytes,
+            cap=self.options.image_bytes,
+            permitted=permitted,
+            bulk=True,
+        )
+        try:
+            return await self.caller.make(call)
+        except SourceRejected as error:
+            if error.status != 404:  # noqa: PLR2004 - the code of "no image" is not established, the status is
+                raise
+            raise RecordMissing(str(error), status=error.status, code=error.code) from error
+
+    # --- many records
+
+    @asynccontextmanager
+    async def pages(
+        self,
+        source: Source,
+        read: Callable[[bytes], PageT],
+        *,
+        params: Mapping[str, str] | None = None,
+        start: int = 1,
+        bulk: bool = False,
+    ) -> AsyncIterator[Listing[PageT]]:
+        """A listing from page `start` on, one page ahead of its reader.
+
+        A page that repeats, shrinks or cannot be read is asked for again and is then `SourceAnswerInvalid`, never
+        skipped. What else a call raises comes up where the page would have been; the reader may open a new listing
+        at the page it still wants.
+        """
+        sequel = Sequel(self.options.page_size)
+
+        async def fetch(number: int) -> Leaf[PageT]:
+            call = self._page(source, read, sequel, params or {}, number, bulk=bulk)
+            leaf = await self.caller.make(call)
+            sequel.add(leaf.page)
+            return leaf
+
+        async with prefetched(fetch, start=start, paged=source.paged) as listing:
+            yield listing
+
+    def _page(
+        self,
+        source: Source,
+        read: Callable[[bytes], PageT],
+        sequel: Sequel,
+        params: Mapping[str, str],
+        number: int,
+        *,
+        bulk: bool,
+    ) -> Call[Leaf[PageT]]:
+        asked_at = anyio.current_time()
+        paging = {"page": str(number), "per_page": str(self.options.page_size)} if source.paged else {}
+
+        def leaf(answer: Answer) -> Leaf[PageT]:
+            page = read(answer.body)
+            sequel.check(number, page)
+            now = datetime.fromtimestamp(self._clock(), UTC)
+            return Leaf(number=number, page=page, asked_at=asked_at, sent_at=answers.sent_at(answer.headers, now))
+
+        every = {**source.params, **params, **paging}
+        return Call(api=source.api, path=source.list_path, params=every, read=leaf, bulk=bulk)
+
+    async def details(
+        self, source: Source, records: Sequence[str], read: Callable[[bytes], tuple[RowT, ...]], *, bulk: bool = True
+    ) -> Bulk[RowT]:
+        """Many records' documents in calls of a hundred ids; one dead id fails a whole call, so that is halved."""
+        if source.bulk_path is None:
+            raise SourceRejected(f"{source.list_path} has no bulk detail call")
+        rows: list[RowT] = []
+        missing: list[str] = []
+        chunks = [list(records[start : start + CHUNK]) for start in range(0, len(records), CHUNK)][::-1]
+        while chunks:
+            chunk = chunks.pop()
+            try:
+                came = await self.caller.make(_bulk_call(source, source.bulk_path, chunk, read, bulk=bulk))
+            except RecordMissing:
+                if len(chunk) == 1:
+                    missing += chunk
+                else:
+                    half = len(chunk) // 2
+                    chunks += [chunk[half:], chunk[:half]]
+                continue
+            rows += came
+            missing += _absent(chunk, came)
+        return Bulk(tuple(rows), tuple(missing))
+
+    def statistics(self) -> Statistics:
+        """What a screen shows of it."""
+        return Statistics(
+            calls={name: tally.statistics() for name, tally in self.caller.tallies.items()},
+            breakers={name: one.statistics() for name, one in self.breakers.items()},
+            limiter=self.limiter.statistics(),
+            budgets=dict(self.caller.budgets),
+            token=self.oauth.statistics(),
+        )
+
+
+def _policy(options: Options) -> Policy:
+    return Policy(
+        organization_id=options.organization_id,
+        base=options.api_url.rstrip("/"),
+        fallback=hosts.CENTERS[options.data_center].api,
+        tries=options.tries,
+        deadline=options.deadline,
+        reserve=options.reserve,
+    )
+
+
+def _bulk_call(
+    source: Source, path: str, chunk: Sequence[str], read: Callable[[bytes], tuple[RowT, ...]], *, bulk: bool
+) -> Call[tuple[RowT, ...]]:
+    params = {source.bulk_parameter: ",".join(chunk)}
+    return Call(api=source.api, path=path, params=params, read=lambda answer: read(answer.body), bulk=bulk)
+
+
+def _absent(asked: Sequence[str], came: Sequence[Row]) -> list[str]:
+    """Ids that were asked for and neither came nor failed the call: not skipped, but missing."""
+    ids = {row.id for row in came}
+    if not ids <= set(asked):
+        raise SourceAnswerInvalid("a bulk call answered with records that were not asked for")
+    return [record for record in asked if record not in ids]
+
+
+class _Counted(Struct, frozen=True):
+    total: int | None = None
+
+
+class _Count(Struct, frozen=True):
+    page_context: _Counted = _Counted()
+
+
+def _total(answer: Answer) -> int | None:
+    try:
+        return msgspec.json.decode(answer.body, type=_Count).page_context.total
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise SourceAnswerInvalid(f"the count cannot be read: {error}") from error
+
+
+def _body(answer: Answer) -> bytes:
+    return answer.body
+
+
+def _image(answer: Answer) -> Image:
+    return Image(answer.headers.get("content-type", "").split(";")[0].strip().lower(), answer.body)

@@ -1,0 +1,110 @@
+"""One exchange with the source over HTTP: whole or not at all, of bounded size, in bounded time, never redirected."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+
+import anyio
+import httpx2
+from msgspec import Struct
+
+from actors.zoho.answers import Answer
+from tds_runtime.config import Duration
+from tds_runtime.errors import SourceAnswerInvalid, SourceDown
+
+
+class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Seconds for each part of an exchange, and for the whole of it (a byte a second defeats the others)."""
+
+    connect: Duration = Duration("5s")
+    read: Duration = Duration("20s")
+    write: Duration = Duration("10s")
+    pool: Duration = Duration("10s")
+    whole: Duration = Duration("60s")
+
+
+class Transport:
+    """A pool of connections that knows nothing of tokens, limits or retries."""
+
+    def __init__(
+        self, timeouts: Timeouts | None = None, *, connections: int = 10, user_agent: str = "tds-runtime"
+    ) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._connections = connections
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip"}
+        self._http: httpx2.AsyncClient | None = None
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Open for the length of the block; nothing is connected before the first exchange."""
+        self._http = self._pool()
+        try:
+            yield
+        finally:
+            old, self._http = self._http, None
+            with anyio.CancelScope(shield=True):
+                await old.aclose()
+
+    async def rebuild(self) -> None:
+        """Replace a pool that is beyond repair; exchanges under way on the old one fail."""
+        old, self._http = self._http, self._pool()
+        if old is not None:
+            await old.aclose()
+
+    def _pool(self) -> httpx2.AsyncClient:
+        limits = httpx2.Limits(max_connections=self._connections, keepalive_expiry=30.0)
+        seconds = self._timeouts
+        return httpx2.AsyncClient(
+            timeout=httpx2.Timeout(connect=seconds.connect, read=seconds.read, write=seconds.write, pool=seconds.pool),
+            limits=limits,
+            headers=self._headers,
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        cap: int,
+        content: bytes | None = None,
+        within: float | None = None,
+    ) -> Answer:
+        """The whole answer, at most `cap` bytes once unpacked, `within` seconds.
+
+        Raises `SourceDown` for whatever the network does and `SourceAnswerInvalid` for a body too large or not
+        unpackable.
+        """
+        if self._http is None:
+            raise SourceDown("the connection pool is not open")
+        request = self._http.build_request(method, url, headers=dict(headers), content=content)
+        try:
+            with anyio.fail_after(min(self._timeouts.whole, within or self._timeouts.whole)):
+                return await self._whole(self._http, request, cap)
+        except TimeoutError as error:
+            raise SourceDown("timeout: the answer never ended") from error
+        except httpx2.DecodingError as error:
+            raise SourceAnswerInvalid(f"cannot be unpacked: {error}") from error
+        except httpx2.TransportError as error:
+            raise SourceDown(_reason(error)) from error
+
+    async def _whole(self, http: httpx2.AsyncClient, request: httpx2.Request, cap: int) -> Answer:
+        response = await http.send(request, stream=True)
+        try:
+            body = bytearray()
+            async with aclosing(response.aiter_bytes()) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) > cap:
+                        raise SourceAnswerInvalid(f"larger than {cap} bytes")
+        finally:
+            await response.aclose()
+        return Answer(response.status_code, response.headers, bytes(body))
+
+
+def _reason(error: httpx2.TransportError) -> str:
+    kind = "timeout" if isinstance(error, httpx2.TimeoutException) else "network"
+    return f"{kind}: {type(error).__name__} {error}".rstrip()[:300]
