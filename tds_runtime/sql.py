@@ -1,12 +1,25 @@
-"""SQL texts kept in files named by verb, read once and handed to whoever executes them."""
+"""SQL texts kept in files named by verb, read once and handed to whoever executes them.
+
+A line `--+ queue/fold` is replaced by the text of that file, so that a clause which several statements share is written
+once; `--+ queue/pick 4` renumbers its parameters, $1 becomes $5.
+"""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import resources
+
+_INCLUDE = re.compile(r"^--\+ (\S+)(?: (\d+))?$", re.MULTILINE)
+_PARAMETER = re.compile(r"\$(\d+)")
 
 
 @cache
 def load(name: str, *, package: str = "tds_runtime") -> str:
     """Return the text of `<package>/sql/<name>.sql`, for example `load("queue/claim")`."""
-    return resources.files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    text = resources.files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda line: _shifted(load(line[1], package=package), int(line[2] or 0)), text)
+
+
+def _shifted(text: str, by: int) -> str:
+    return _PARAMETER.sub(lambda parameter: f"${int(parameter[1]) + by}", text) if by else text

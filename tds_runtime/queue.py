@@ -1,0 +1,293 @@
+"""The durable queue: one waiting task per record, one in flight, every ending fenced by (id, fence).
+
+All statements take arrays in id order and say what they really changed; a stale owner changes nothing and learns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from random import Random
+from typing import Any
+
+import asyncpg
+from msgspec import Struct
+
+from tds_runtime import sql
+from tds_runtime.database import Connection, Database
+from tds_runtime.errors import LeaseLost
+from tds_runtime.task import (
+    FULL,
+    INCREMENTAL,
+    WEBHOOK,
+    Change,
+    Completion,
+    DeadLetter,
+    Enqueued,
+    Failure,
+    Fetched,
+    Moved,
+    Operation,
+    Selection,
+    Task,
+    fold,
+)
+from tds_runtime.values import Duration
+
+__all__ = [
+    "FULL", "INCREMENTAL", "WEBHOOK", "Change", "Completion", "DeadLetter", "Enqueued", "Failure", "Fetched", "Moved",
+    "Options", "Queue", "Selection", "Statistics", "Task",
+]  # fmt: skip
+
+SYNC: tuple[Operation, ...] = ("upsert", "delete")
+AT_A_TIME = 1000  # rows a maintenance statement moves at most
+
+
+class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section [queue]: `batch` tasks a claim, `workers` batches in flight per entity, and how patient failures are."""
+
+    batch: int = 100
+    workers: int = 2
+    poll: Duration = Duration("1s")
+    lease: Duration = Duration("60s")
+    max_attempts: int = 5
+    first_delay: Duration = Duration("5s")
+    longest_delay: Duration = Duration("15m")
+    longest_snooze: Duration = Duration("24h")
+
+
+class Statistics(Struct, frozen=True, kw_only=True):
+    """Tasks by status over the whole retention; `oldest_waiting` is the age in seconds of the oldest waiting task."""
+
+    pending: int
+    processing: int
+    failed: int
+    dead_letter: int
+    completed: int
+    cancelled: int
+    oldest_waiting: float
+
+    @property
+    def total(self) -> int:
+        """All tasks that are still on record."""
+        return self.pending + self.processing + self.failed + self.dead_letter + self.completed + self.cancelled
+
+
+class Queue:
+    """The queue as one process sees it; `boot_id` names the process and so the owner of what it claims."""
+
+    def __init__(
+        self, database: Database, *, boot_id: str, options: Options | None = None, random: Random | None = None
+    ) -> None:
+        self.database = database
+        self.boot_id = boot_id
+        self.options = options or Options()
+        self._random = random or Random()  # noqa: S311 - jitter, not a secret
+
+    async def enqueue(self, connection: Connection, changes: Iterable[Change]) -> Enqueued:
+        """Add changes in the caller's transaction, each folded into the waiting task of its record if there is one."""
+        given = list(changes)
+        if not given:
+            return Enqueued(0, 0)
+        folded = fold_all(given)
+        met = await connection.fetchval(sql.load("queue/enqueue"), *_columns(folded))
+        return Enqueued(len(given), len(given) - len(folded) + met)
+
+    async def claim(
+        self, entity_types: Sequence[str], operations: Sequence[Operation] = SYNC, limit: int | None = None
+    ) -> list[Task]:
+        """Take up to `limit` tasks (default: a batch) in a transaction of their own, the most urgent and oldest first.
+
+        Either upserts and deletes of one entity, or the fetches of any number of them.
+        """
+        statement, wanted = _claim(entity_types, operations)
+        try:
+            rows = await self.database.fetch(statement, wanted, limit or self.options.batch, self.boot_id)
+        except asyncpg.UniqueViolationError:
+            return []  # another claimer was faster with the same record; the next claim sees it
+        return [Task(*row) for row in rows]
+
+    async def complete(self, connection: Connection, completions: Sequence[Completion]) -> None:
+        """Finish tasks in the caller's transaction.
+
+        Raises:
+            LeaseLost: at least one lease is another owner's by now; let the transaction roll back.
+        """
+        if completions:
+            finished = await connection.fetchval(sql.load("queue/complete"), *_completed(completions))
+            _all_held(finished, len(completions))
+
+    async def complete_and_claim(
+        self, connection: Connection, completions: Sequence[Completion], entity_type: str, limit: int | None = None
+    ) -> list[Task]:
+        """Finish tasks and take the next of the entity in one round trip, in the caller's transaction."""
+        rows = await connection.fetch(
+            sql.load("queue/complete_and_claim"),
+            *_completed(completions), entity_type, limit or self.options.batch, self.boot_id,
+        )  # fmt: skip
+        _all_held(rows[0][0], len(completions))
+        return [Task(*row[1:]) for row in rows if row[1] is not None]
+
+    async def retry(self, failures: Sequence[Failure], *, connection: Connection | None = None) -> Moved:
+        """Let failed tasks wait with backoff and full jitter; those without attempts left become dead letters."""
+        options, ordered = self.options, _by_id(failures)
+        jitter = [self._random.uniform(0.0, 1.0) for _ in ordered]
+        return await self._move(
+            connection, "retry", *_failed(ordered), jitter,
+            options.max_attempts, options.first_delay, options.longest_delay, self.boot_id,
+        )  # fmt: skip
+
+    async def bury(self, failures: Sequence[Failure], *, connection: Connection | None = None) -> Moved:
+        """Make failed tasks dead letters at once: no retry can mend them."""
+        return await self._move(connection, "bury", *_failed(_by_id(failures)), self.boot_id)
+
+    async def snooze(
+        self,
+        leases: Iterable[tuple[int, int]],
+        until: datetime | None,
+        reason: str,
+        *,
+        connection: Connection | None = None,
+    ) -> Moved:
+        """Put tasks off until a time without spending the attempt; `longest_snooze` after the first they are buried."""
+        limit = self.options.longest_snooze
+        return await self._move(connection, "snooze", *_leases(leases), until, reason, limit)
+
+    async def release(self, leases: Iterable[tuple[int, int]], *, connection: Connection | None = None) -> Moved:
+        """Give tasks back untouched, the attempt refunded."""
+        return await self._move(connection, "release", *_leases(leases))
+
+    async def fetched(self, connection: Connection | None, answers: Sequence[Fetched]) -> Moved:
+        """Turn fetches into the upserts and deletes that their detail calls found; they wait for their entity then."""
+        return await self._move(connection, "fetched", *_answers(_by_id(answers)))
+
+    async def refetch(self, connection: Connection | None, leases: Iterable[tuple[int, int]], reason: str) -> Moved:
+        """Turn tasks whose payload is no whole or no trustworthy record into fetches; without attempts left: buried."""
+        return await self._move(connection, "refetch", *_leases(leases), reason, self.options.max_attempts)
+
+    async def return_own(self, entity_types: Sequence[str], operations: Sequence[Operation] = SYNC) -> Moved:
+        """Put back what an earlier incarnation in this process held: the first act of every worker."""
+        attempts = self.options.max_attempts
+        return await self._sweep(
+            "return_own", "worker_lost", attempts, self.boot_id, list(entity_types), list(operations), AT_A_TIME
+        )
+
+    async def return_expired(self, limit: int = AT_A_TIME) -> Moved:
+        """Put back what dead nodes held."""
+        return await self._sweep("return_expired", "node_lost", self.options.max_attempts, limit)
+
+    async def return_stuck(self, older_than: float, limit: int = AT_A_TIME) -> Moved:
+        """Put back what has been in flight for more than `older_than` seconds, whoever holds it."""
+        return await self._sweep("return_stuck", "stuck", self.options.max_attempts, older_than, limit)
+
+    async def promote_due(self, limit: int = AT_A_TIME) -> int:
+        """Make claimable what has waited long enough; returns how many."""
+        return int(await self.database.fetchval(sql.load("queue/promote_due"), limit))
+
+    async def due(self) -> set[tuple[str, str]]:
+        """Return (entity, "upsert") for entities with claimable work, and one (entity, "fetch") if any fetch waits."""
+        rows = await self.database.fetch(sql.load("queue/due"))
+        return {(entity, operation) for entity, operation in rows}
+
+    async def statistics(self) -> Statistics:
+        """Count tasks by status."""
+        row = await self.database.fetchrow(sql.load("queue/statistics"))
+        assert row is not None
+        return Statistics(**dict(row.items()))
+
+    async def _move(self, connection: Connection | None, name: str, ids: list[int], *arguments: Any) -> Moved:
+        if not ids:
+            return Moved(frozenset(), frozenset())
+        source = connection or self.database
+        return _moved(await source.fetch(sql.load(f"queue/{name}"), ids, *arguments))
+
+    async def _sweep(self, name: str, *arguments: Any) -> Moved:
+        return _moved(await self.database.fetch(sql.load(f"queue/{name}"), *arguments))
+
+
+def fold_all(changes: Iterable[Change]) -> list[Change]:
+    """Fold changes of the same record, in order of arrival; one per record remains."""
+    kept: dict[tuple[str, str], Change] = {}
+    for change in changes:
+        key = (change.entity_type, change.source_entity_id)
+        kept[key] = fold(kept[key], change) if key in kept else change
+    return list(kept.values())
+
+
+def _claim(entity_types: Sequence[str], operations: Sequence[Operation]) -> tuple[str, str | list[str]]:
+    if tuple(operations) == ("fetch",):
+        return sql.load("queue/claim_fetch"), list(entity_types)
+    if set(operations) != set(SYNC) or len(entity_types) != 1:
+        raise ValueError("claim upserts and deletes of one entity, or fetches")
+    return sql.load("queue/claim"), entity_types[0]
+
+
+def _columns(changes: Sequence[Change]) -> tuple[list[Any], ...]:
+    rows = (
+        (
+            one.entity_type, one.source_entity_id, one.operation, one.payload, one.payload_kind, one.payload_hash,
+            one.variant, one.source_modified_at, one.observed_at, one.priority, one.run_id, one.correlation_id,
+            one.reason, one.coalesced,
+        )
+        for one in changes
+    )  # fmt: skip
+    return tuple(map(list, zip(*rows, strict=True)))
+
+
+def _completed(completions: Sequence[Completion]) -> tuple[list[Any], ...]:
+    ordered = sorted(completions, key=lambda one: one.id)
+    return (
+        [one.id for one in ordered],
+        [one.fence for one in ordered],
+        [one.outcome for one in ordered],
+        [None if one.result is None else one.result.decode() for one in ordered],
+    )
+
+
+def _by_id(given: Sequence[Any]) -> list[Any]:
+    return sorted(given, key=lambda one: one.id)
+
+
+def _failed(failures: Sequence[Failure]) -> tuple[list[Any], ...]:
+    return (
+        [one.id for one in failures],
+        [one.fence for one in failures],
+        [_clean(one.error_code) for one in failures],
+        [_clean(one.error_message) for one in failures],
+        [_clean(one.traceback) for one in failures],
+    )
+
+
+def _answers(answers: Sequence[Fetched]) -> tuple[list[Any], ...]:
+    hashes = [Change(entity_type="", source_entity_id="", payload=one.payload).payload_hash for one in answers]
+    return (
+        [one.id for one in answers],
+        [one.fence for one in answers],
+        [one.operation for one in answers],
+        [one.payload for one in answers],
+        hashes,
+        [one.source_modified_at for one in answers],
+        [one.observed_at for one in answers],
+        [one.variant for one in answers],
+    )
+
+
+def _leases(leases: Iterable[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    ordered = sorted(leases)
+    return [lease for lease, _ in ordered], [fence for _, fence in ordered]
+
+
+def _moved(rows: Sequence[Any]) -> Moved:
+    return Moved(
+        frozenset(task for task, buried in rows if not buried), frozenset(task for task, buried in rows if buried)
+    )
+
+
+def _all_held(finished: int, given: int) -> None:
+    if finished != given:
+        raise LeaseLost(f"{given - finished} of {given} tasks belong to another owner by now")
+
+
+def _clean(text: str) -> str:
+    """Make text that Postgres takes: it has no NUL, and lone surrogates are no UTF-8."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

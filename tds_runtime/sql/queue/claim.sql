@@ -1,0 +1,7 @@
+-- Relies on: tds_sync_queue_live_claim for the order, the hashed NOT IN against what is in flight (one record, one task
+-- in flight; tds_sync_queue_live_processing makes it a constraint), SKIP LOCKED against other claimers. The attempt is
+-- counted here, so that a task which kills its process runs out of attempts too.
+-- $1 entity_type, $2 limit, $3 boot_id
+WITH
+--+ queue/pick
+--+ queue/task

@@ -1,0 +1,25 @@
+-- A detail call was answered: the fetch becomes the upsert or delete that it found, in place, the attempt refunded.
+-- Relies on (id, fence, processing) being the caller's own lease, and on one answer per record.
+-- $1 ids ascending, $2 fences, $3 operations, $4 payloads, $5 hashes, $6 modified, $7 observed, $8 variants
+WITH given AS (
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::timestamptz[],
+                         $7::timestamptz[], $8::text[])
+        AS g (id, fence, new_operation, new_payload, new_hash, new_modified_at, new_observed_at, new_variant)
+), taken AS (
+    DELETE FROM tds_sync_queue_live AS q USING given
+     WHERE q.id = given.id AND q.fence = given.fence AND q.status = 'processing'
+    RETURNING q.*, given.new_operation, given.new_payload, given.new_hash, given.new_modified_at, given.new_observed_at,
+              given.new_variant
+), back AS MATERIALIZED (
+    SELECT id, fence, NULL::bigint AS inbox_id, first_inbox_id, last_inbox_id, run_id, enqueued_at,
+           new_modified_at AS source_modified_at, new_observed_at AS observed_at, dead_letter_at,
+           attempt_count - 1 AS attempt_count, coalesced, priority, revived, entity_type, source_entity_id,
+           new_operation AS operation, 'detail' AS payload_kind, COALESCE(new_variant, variant) AS variant,
+           'application/json' AS content_type, correlation_id, reason, new_hash AS payload_hash, new_payload AS payload,
+           NULL::timestamptz AS available_at, NULL::timestamptz AS snoozed_at, 'pending' AS status,
+           NULL::text AS error_code, NULL::text AS error_message, attempts
+      FROM taken
+), put AS (
+--+ queue/put_back
+)
+SELECT id, false AS buried FROM taken;
