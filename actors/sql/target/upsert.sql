@@ -1,0 +1,13 @@
+-- Writes rows by their source id, and says of each whether the table kept what it was given (a trigger or a narrower
+-- type may change it). Relies on the unique index on the id column; ids are distinct within one call and in key order.
+WITH incoming AS MATERIALIZED (
+    SELECT * FROM unnest({arrays}) AS i ({names})
+), written AS (
+    INSERT INTO {table} AS t ({names}{touched})
+    SELECT {values}{now} FROM incoming AS i
+    ON CONFLICT ({id}) DO UPDATE SET {assignments}
+    RETURNING {returned}
+)
+SELECT w.{id}::text AS source_id, {local} AS local_id, {faithful} AS faithful
+FROM written AS w
+JOIN incoming AS i ON i.{id} = w.{id}::text

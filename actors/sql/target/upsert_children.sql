@@ -1,0 +1,6 @@
+-- Writes child rows by their parent and key. Relies on the unique index on (parent, key); pairs are distinct within one
+-- call, and the parents were written before.
+INSERT INTO {table} ({parent}, {names})
+SELECT {owner}, {values}
+FROM unnest({arrays}) AS i (source_id, {names}){join}
+ON CONFLICT ({parent}, {key}) DO UPDATE SET {assignments}
