@@ -1,57 +1,68 @@
 -- What people and schedules look at: alerts, samples of metrics, who may ask, and which slots of which schedule ran.
 
-create table tds_alerts (
-    id              bigint generated always as identity primary key,
-    alert_type      text not null,
-    severity        text not null check (severity in ('info', 'warning', 'error', 'critical')),
-    title           text not null,
-    message         text not null default '',
-    metadata        jsonb not null default '{}',
+CREATE TABLE tds_alerts (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    alert_type      text NOT NULL,
+    severity        text NOT NULL CHECK (severity IN ('info', 'warning', 'error', 'critical')),
+    title           text NOT NULL,
+    message         text NOT NULL DEFAULT '',
+    metadata        jsonb NOT NULL DEFAULT '{}',
     -- One cause has one open alert, whoever notices it and how often.
-    cause           text not null,
-    occurrences     bigint not null default 1,
-    created_at      timestamptz not null default now(),
-    last_seen_at    timestamptz not null default now(),
-    acknowledged    boolean not null default false,
+    cause           text NOT NULL,
+    occurrences     bigint NOT NULL DEFAULT 1,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    last_seen_at    timestamptz NOT NULL DEFAULT now(),
+    acknowledged    boolean NOT NULL DEFAULT false,
     acknowledged_by text,
     acknowledged_at timestamptz,
     comment         text,
     resolved_at     timestamptz
 );
-create unique index tds_alerts_open on tds_alerts (alert_type, cause) where resolved_at is null;
-create index tds_alerts_created on tds_alerts (created_at);
+CREATE UNIQUE INDEX tds_alerts_open ON tds_alerts (alert_type, cause) WHERE resolved_at IS NULL;
+CREATE INDEX tds_alerts_created ON tds_alerts (created_at);
 
-create table tds_metrics (
-    id           bigint generated always as identity primary key,
-    metric_name  text not null,
-    metric_value double precision not null,
-    labels       jsonb not null default '{}',
-    node         text not null default '',
-    resolution   text not null default 'raw' check (resolution in ('raw', 'hour')),
-    recorded_at  timestamptz not null default now()
+CREATE TABLE tds_metrics (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    metric_name  text NOT NULL,
+    metric_value double precision NOT NULL,
+    labels       jsonb NOT NULL DEFAULT '{}',
+    node         text NOT NULL DEFAULT '',
+    resolution   text NOT NULL DEFAULT 'raw' CHECK (resolution IN ('raw', 'hour')),
+    recorded_at  timestamptz NOT NULL DEFAULT now()
 );
-create index tds_metrics_series on tds_metrics (metric_name, recorded_at);
-create index tds_metrics_age on tds_metrics (resolution, recorded_at);
+CREATE INDEX tds_metrics_series ON tds_metrics (metric_name, recorded_at);
+CREATE INDEX tds_metrics_age ON tds_metrics (resolution, recorded_at);
+CREATE UNIQUE INDEX tds_metrics_hours ON tds_metrics (metric_name, labels, node, recorded_at) WHERE resolution = 'hour';
 
-create table tds_tokens (
-    id           bigint generated always as identity primary key,
-    name         text not null unique check (name <> ''),
+CREATE TABLE tds_tokens (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name         text NOT NULL UNIQUE CHECK (name <> ''),
     -- SHA-256 of the token; the token itself is shown once, when it is made.
-    digest       bytea not null unique check (length(digest) = 32),
-    role         text not null check (role in ('viewer', 'operator')),
-    created_at   timestamptz not null default now(),
-    created_by   text not null default '',
+    digest       bytea NOT NULL UNIQUE CHECK (length(digest) = 32),
+    role         text NOT NULL CHECK (role IN ('viewer', 'operator')),
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    created_by   text NOT NULL DEFAULT '',
     expires_at   timestamptz,
     revoked_at   timestamptz
 );
 
-create table tds_slots (
-    schedule   text not null,
-    slot       timestamptz not null,
-    outcome    text not null,
+CREATE TABLE tds_slots (
+    schedule   text NOT NULL,
+    slot       timestamptz NOT NULL,
+    outcome    text NOT NULL,
     run_id     bigint,
-    decided_at timestamptz not null default now(),
-    detail     text not null default '',
-    primary key (schedule, slot)
+    decided_at timestamptz NOT NULL DEFAULT now(),
+    detail     text NOT NULL DEFAULT '',
+    PRIMARY KEY (schedule, slot)
 );
-create index tds_slots_decided on tds_slots (decided_at);
+CREATE INDEX tds_slots_decided ON tds_slots (decided_at);
+
+CREATE TABLE tds_healer_runs (
+    id                    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    node                  text NOT NULL DEFAULT '',
+    healed_at             timestamptz NOT NULL DEFAULT now(),
+    stuck_tasks_recovered integer NOT NULL,
+    dlq_items_retried     integer NOT NULL,
+    alerts_created        integer NOT NULL,
+    details               jsonb NOT NULL DEFAULT '{}'
+);
