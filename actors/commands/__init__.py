@@ -1,0 +1,1 @@
+"""The verbs of this daemon beside those of the engine, one room a noun."""
