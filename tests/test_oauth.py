@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from actors.zoho import oauth
 from actors.zoho.answers import Answer
-from actors.zoho.oauth import MARGIN, PARKED, Credentials, Memory, OAuth
+from actors.zoho.oauth import PARKED, Credentials, OAuth
 from actors.zoho.seal import Seal
+from actors.zoho.tokens import MARGIN, Memory
 from tds_runtime.config import Secret
 from tds_runtime.errors import RateLimited, SourceAnswerInvalid, SourceDown, SourceRefused
 

@@ -16,7 +16,8 @@ from msgspec import Struct, field
 from actors.zoho import answers
 from actors.zoho.answers import Answer, Verdict
 from actors.zoho.hosts import PREFIXES, Api
-from actors.zoho.oauth import OAuth, Token
+from actors.zoho.oauth import OAuth
+from actors.zoho.tokens import Token
 from actors.zoho.transport import Transport
 from tds_runtime import limiter, logs
 from tds_runtime.breaker import Breaker
@@ -36,6 +37,9 @@ T = TypeVar("T")
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
 """Seconds before the second try, and at most before any other."""
+
+POST_DEADLINE = 30.0
+"""Seconds for a token with all its tries: somebody's row lock is held meanwhile."""
 
 JSON_CAP = 64 << 20
 """Bytes of a JSON answer: two hundred records with a ten-megabyte one among them still come through."""
@@ -275,25 +279,28 @@ class Caller:
 
     async def post(self, url: str, form: bytes) -> Answer:
         """One call to the token endpoint, tried again when the network or the server fails."""
-        tries = 0
+        tries, ends = 0, anyio.current_time() + POST_DEADLINE
         while True:
             tries += 1
             try:
-                return await self._post(url, form)
+                return await self._post(url, form, ends - anyio.current_time())
             except BreakerOpen:
                 raise
             except SourceDown:
-                if tries >= self._policy.tries:
+                delay = self._random.uniform(FIRST_DELAY / 2, FIRST_DELAY * 2.0 ** (tries - 1))
+                if tries >= self._policy.tries or anyio.current_time() + delay > ends:
                     raise
             self.tallies["oauth"].retries += 1
-            await anyio.sleep(self._random.uniform(FIRST_DELAY / 2, FIRST_DELAY * 2.0 ** (tries - 1)))
+            await anyio.sleep(delay)
 
-    async def _post(self, url: str, form: bytes) -> Answer:
+    async def _post(self, url: str, form: bytes, within: float) -> Answer:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         with self._breakers["oauth"].admit() as permit:
             self.tallies["oauth"].calls += 1
             try:
-                answer = await self._transport.exchange("POST", url, headers=headers, cap=1 << 16, content=form)
+                answer = await self._transport.exchange(
+                    "POST", url, headers=headers, cap=1 << 16, content=form, within=within
+                )
                 _demand_service(answer)
             except SourceDown as error:
                 self.tallies["oauth"].failures[type(error).__name__] += 1

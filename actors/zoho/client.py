@@ -19,8 +19,9 @@ from actors.zoho.answers import Answer
 from actors.zoho.calls import Call, Caller, Policy
 from actors.zoho.hosts import Api, DataCenter
 from actors.zoho.listing import Leaf, Listing, PageT, Row, Sequel, prefetched
-from actors.zoho.oauth import Credentials, OAuth, Store
+from actors.zoho.oauth import Credentials, OAuth
 from actors.zoho.oauth import Statistics as TokenStatistics
+from actors.zoho.tokens import Store
 from actors.zoho.transport import Timeouts, Transport
 from tds_runtime import breaker, limiter
 from tds_runtime.breaker import Breaker

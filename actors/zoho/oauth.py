@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Protocol
 from urllib.parse import urlencode
 
 import anyio
@@ -15,12 +13,10 @@ from msgspec import Struct, structs
 
 from actors.zoho import hosts
 from actors.zoho.answers import Answer
+from actors.zoho.tokens import MARGIN, Memory, Slot, Standing, Store, Token
 from tds_runtime import logs
 from tds_runtime.config import Secret
 from tds_runtime.errors import RateLimited, SourceAnswerInvalid, SourceDown, SourceRefused
-
-MARGIN = 300.0
-"""A token is replaced this many seconds before it expires."""
 
 LAST_SECONDS = 10.0
 """Where it cannot be replaced yet, it is used up to this many seconds before its end."""
@@ -44,62 +40,6 @@ class Credentials(Struct, frozen=True, kw_only=True):
     client_id: str
     client_secret: Secret
     refresh_token: Secret
-
-
-class Token(Struct, frozen=True, kw_only=True):
-    """One access token; times are seconds since the epoch."""
-
-    access: str
-    api_domain: str = ""
-    expires_at: float = 0.0
-    issued_at: float = 0.0
-
-    def fresh(self, now: float) -> bool:
-        """Whether it may still be used; one "issued tomorrow" (a clock was set back) may not."""
-        return now < self.expires_at - MARGIN and self.issued_at <= now + MARGIN
-
-
-class Standing(Struct, frozen=True, kw_only=True):
-    """What the fleet knows of its token: the token, recent refreshes, and until when and why nobody tries."""
-
-    token: Token | None = None
-    refreshes: tuple[float, ...] = ()
-    parked_until: float = 0.0
-    reason: str = ""
-    refused: bool = False
-    throttled: int = 0
-
-
-class Slot(Protocol):
-    """The standing, held exclusively."""
-
-    standing: Standing
-
-    async def save(self, standing: Standing) -> None:
-        """Keep this from now on."""
-
-
-class Store(Protocol):
-    """Where the standing lives; `exclusive` admits one holder in the fleet and reads it again under the lock."""
-
-    def exclusive(self) -> AbstractAsyncContextManager[Slot]:
-        """The standing, until the block ends."""
-
-
-class Memory:
-    """A store for one process."""
-
-    def __init__(self) -> None:
-        self.standing = Standing()
-
-    @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[Slot]:
-        """The standing, until the block ends."""
-        yield self
-
-    async def save(self, standing: Standing) -> None:
-        """Keep this from now on."""
-        self.standing = standing
 
 
 class Issued(Struct):

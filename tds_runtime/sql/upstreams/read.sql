@@ -1,0 +1,9 @@
+-- Everything shared, a handful of rows.
+SELECT name, breaker_state, breaker_failures, breaker_reason, budget_limit, budget_remaining, pause_reason,
+       COALESCE(extract(epoch FROM breaker_opened_at), 0)::float8 AS breaker_opened_at,
+       COALESCE(extract(epoch FROM reset_requested_at), 0)::float8 AS reset_requested_at,
+       COALESCE(extract(epoch FROM budget_resets_at), 0)::float8 AS budget_resets_at,
+       COALESCE(extract(epoch FROM budget_observed_at), 0)::float8 AS budget_observed_at,
+       GREATEST(COALESCE(extract(epoch FROM paused_until - clock_timestamp()), 0), 0)::float8 AS paused
+  FROM tds_upstreams
+ ORDER BY name;
