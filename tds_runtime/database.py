@@ -327,6 +327,11 @@ class Database:
         pool.terminate()
 
 
+def storable(text: str) -> str:
+    """Return text as Postgres takes it: without NUL and without lone surrogates, which are escaped."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
 async def _commit(connection: Connection) -> None:
     if connection.wire.is_closed():
         raise DatabaseGone("the connection was lost before COMMIT")

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
-from tds_runtime import sql
+from tds_runtime import columns, sql
 from tds_runtime.database import Connection, Database
 from tds_runtime.errors import LeaseLost
 from tds_runtime.task import (
@@ -40,6 +40,7 @@ __all__ = [
 ]  # fmt: skip
 
 SYNC: tuple[Operation, ...] = ("upsert", "delete")
+ALL = Selection()
 AT_A_TIME = 1000  # rows a maintenance statement moves at most
 
 
@@ -90,7 +91,7 @@ class Queue:
         if not given:
             return Enqueued(0, 0)
         folded = fold_all(given)
-        met = await connection.fetchval(sql.load("queue/enqueue"), *_columns(folded))
+        met = await connection.fetchval(sql.load("queue/enqueue"), *columns.of_changes(folded))
         return Enqueued(len(given), len(given) - len(folded) + met)
 
     async def claim(
@@ -114,7 +115,7 @@ class Queue:
             LeaseLost: at least one lease is another owner's by now; let the transaction roll back.
         """
         if completions:
-            finished = await connection.fetchval(sql.load("queue/complete"), *_completed(completions))
+            finished = await connection.fetchval(sql.load("queue/complete"), *columns.of_completions(completions))
             _all_held(finished, len(completions))
 
     async def complete_and_claim(
@@ -123,23 +124,23 @@ class Queue:
         """Finish tasks and take the next of the entity in one round trip, in the caller's transaction."""
         rows = await connection.fetch(
             sql.load("queue/complete_and_claim"),
-            *_completed(completions), entity_type, limit or self.options.batch, self.boot_id,
+            *columns.of_completions(completions), entity_type, limit or self.options.batch, self.boot_id,
         )  # fmt: skip
         _all_held(rows[0][0], len(completions))
         return [Task(*row[1:]) for row in rows if row[1] is not None]
 
     async def retry(self, failures: Sequence[Failure], *, connection: Connection | None = None) -> Moved:
         """Let failed tasks wait with backoff and full jitter; those without attempts left become dead letters."""
-        options, ordered = self.options, _by_id(failures)
+        options, ordered = self.options, columns.by_id(failures)
         jitter = [self._random.uniform(0.0, 1.0) for _ in ordered]
         return await self._move(
-            connection, "retry", *_failed(ordered), jitter,
+            connection, "retry", *columns.of_failures(ordered), jitter,
             options.max_attempts, options.first_delay, options.longest_delay, self.boot_id,
         )  # fmt: skip
 
     async def bury(self, failures: Sequence[Failure], *, connection: Connection | None = None) -> Moved:
         """Make failed tasks dead letters at once: no retry can mend them."""
-        return await self._move(connection, "bury", *_failed(_by_id(failures)), self.boot_id)
+        return await self._move(connection, "bury", *columns.of_failures(columns.by_id(failures)), self.boot_id)
 
     async def snooze(
         self,
@@ -151,19 +152,19 @@ class Queue:
     ) -> Moved:
         """Put tasks off until a time without spending the attempt; `longest_snooze` after the first they are buried."""
         limit = self.options.longest_snooze
-        return await self._move(connection, "snooze", *_leases(leases), until, reason, limit)
+        return await self._move(connection, "snooze", *columns.of_leases(leases), until, reason, limit)
 
     async def release(self, leases: Iterable[tuple[int, int]], *, connection: Connection | None = None) -> Moved:
         """Give tasks back untouched, the attempt refunded."""
-        return await self._move(connection, "release", *_leases(leases))
+        return await self._move(connection, "release", *columns.of_leases(leases))
 
     async def fetched(self, connection: Connection | None, answers: Sequence[Fetched]) -> Moved:
         """Turn fetches into the upserts and deletes that their detail calls found; they wait for their entity then."""
-        return await self._move(connection, "fetched", *_answers(_by_id(answers)))
+        return await self._move(connection, "fetched", *columns.of_answers(columns.by_id(answers)))
 
     async def refetch(self, connection: Connection | None, leases: Iterable[tuple[int, int]], reason: str) -> Moved:
         """Turn tasks whose payload is no whole or no trustworthy record into fetches; without attempts left: buried."""
-        return await self._move(connection, "refetch", *_leases(leases), reason, self.options.max_attempts)
+        return await self._move(connection, "refetch", *columns.of_leases(leases), reason, self.options.max_attempts)
 
     async def return_own(self, entity_types: Sequence[str], operations: Sequence[Operation] = SYNC) -> Moved:
         """Put back what an earlier incarnation in this process held: the first act of every worker."""
@@ -188,6 +189,50 @@ class Queue:
         """Return (entity, "upsert") for entities with claimable work, and one (entity, "fetch") if any fetch waits."""
         rows = await self.database.fetch(sql.load("queue/due"))
         return {(entity, operation) for entity, operation in rows}
+
+    async def dead_letters(
+        self, selection: Selection = ALL, *, before: int | None = None, limit: int = 50
+    ) -> list[DeadLetter]:
+        """Return unresolved dead letters, the newest first, with ids below `before`."""
+        rows = await self.database.fetch(
+            sql.load("queue/dead_letters"), *columns.of_selection(selection), before, limit
+        )
+        return [DeadLetter(**dict(row.items())) for row in rows]
+
+    async def count_dead(self, selection: Selection = ALL) -> int:
+        """Count unresolved dead letters."""
+        return int(await self.database.fetchval(sql.load("queue/count_dead"), *columns.of_selection(selection)))
+
+    async def retry_dead(self, selection: Selection, *, by: str, once: bool = False, limit: int = AT_A_TIME) -> int:
+        """Put dead letters back into the queue, oldest first, one per record; returns how many.
+
+        With `once` (the healer) a task gets one attempt and the retry is counted; else (a person) it starts from zero.
+        """
+        attempts = self.options.max_attempts - 1 if once else 0
+        arguments = (*columns.of_selection(selection), limit, by, attempts, once)
+        return int(await self.database.fetchval(sql.load("queue/retry_dead"), *arguments))
+
+    async def discard_dead(self, selection: Selection, *, by: str, note: str = "", limit: int = AT_A_TIME) -> int:
+        """Give dead letters up: the tasks end as cancelled; returns how many."""
+        arguments = (*columns.of_selection(selection), limit, by, note)
+        return int(await self.database.fetchval(sql.load("queue/discard_dead"), *arguments))
+
+    async def cancel(self, selection: Selection, *, by: str, reason: str = "", limit: int = AT_A_TIME) -> int:
+        """End waiting tasks as cancelled; what is in flight is not touched. Returns how many."""
+        arguments = (*columns.of_selection(selection), limit, f"{by}: {reason}")
+        return int(await self.database.fetchval(sql.load("queue/cancel"), *arguments))
+
+    async def pause(self, entity_type: str, *, by: str, reason: str = "", until: datetime | None = None) -> None:
+        """Stop claiming tasks of an entity, until a time or until `resume`; they are still accepted."""
+        await self.database.execute(sql.load("queue/pause"), entity_type, reason, by, until)
+
+    async def resume(self, entity_type: str) -> bool:
+        """Claim tasks of the entity again; False when it was not paused."""
+        return await self.database.execute(sql.load("queue/resume"), entity_type) != "DELETE 0"
+
+    async def paused(self) -> dict[str, str]:
+        """Return the paused entities with the reasons."""
+        return dict(await self.database.fetch(sql.load("queue/paused")))
 
     async def statistics(self) -> Statistics:
         """Count tasks by status."""
@@ -222,61 +267,6 @@ def _claim(entity_types: Sequence[str], operations: Sequence[Operation]) -> tupl
     return sql.load("queue/claim"), entity_types[0]
 
 
-def _columns(changes: Sequence[Change]) -> tuple[list[Any], ...]:
-    rows = (
-        (
-            one.entity_type, one.source_entity_id, one.operation, one.payload, one.payload_kind, one.payload_hash,
-            one.variant, one.source_modified_at, one.observed_at, one.priority, one.run_id, one.correlation_id,
-            one.reason, one.coalesced,
-        )
-        for one in changes
-    )  # fmt: skip
-    return tuple(map(list, zip(*rows, strict=True)))
-
-
-def _completed(completions: Sequence[Completion]) -> tuple[list[Any], ...]:
-    ordered = sorted(completions, key=lambda one: one.id)
-    return (
-        [one.id for one in ordered],
-        [one.fence for one in ordered],
-        [one.outcome for one in ordered],
-        [None if one.result is None else one.result.decode() for one in ordered],
-    )
-
-
-def _by_id(given: Sequence[Any]) -> list[Any]:
-    return sorted(given, key=lambda one: one.id)
-
-
-def _failed(failures: Sequence[Failure]) -> tuple[list[Any], ...]:
-    return (
-        [one.id for one in failures],
-        [one.fence for one in failures],
-        [_clean(one.error_code) for one in failures],
-        [_clean(one.error_message) for one in failures],
-        [_clean(one.traceback) for one in failures],
-    )
-
-
-def _answers(answers: Sequence[Fetched]) -> tuple[list[Any], ...]:
-    hashes = [Change(entity_type="", source_entity_id="", payload=one.payload).payload_hash for one in answers]
-    return (
-        [one.id for one in answers],
-        [one.fence for one in answers],
-        [one.operation for one in answers],
-        [one.payload for one in answers],
-        hashes,
-        [one.source_modified_at for one in answers],
-        [one.observed_at for one in answers],
-        [one.variant for one in answers],
-    )
-
-
-def _leases(leases: Iterable[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    ordered = sorted(leases)
-    return [lease for lease, _ in ordered], [fence for _, fence in ordered]
-
-
 def _moved(rows: Sequence[Any]) -> Moved:
     return Moved(
         frozenset(task for task, buried in rows if not buried), frozenset(task for task, buried in rows if buried)
@@ -286,8 +276,3 @@ def _moved(rows: Sequence[Any]) -> Moved:
 def _all_held(finished: int, given: int) -> None:
     if finished != given:
         raise LeaseLost(f"{given - finished} of {given} tasks belong to another owner by now")
-
-
-def _clean(text: str) -> str:
-    """Make text that Postgres takes: it has no NUL, and lone surrogates are no UTF-8."""
-    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

@@ -8,7 +8,7 @@ import pytest
 
 from tds_runtime.database import Database
 from tds_runtime.errors import LeaseLost
-from tds_runtime.queue import Change, Completion, Failure, Fetched, Options, Queue, Task
+from tds_runtime.queue import Change, Completion, Failure, Fetched, Options, Queue, Selection, Task
 
 pytestmark = pytest.mark.anyio
 
@@ -225,3 +225,71 @@ async def test_statistics_count_every_status(queue: Queue) -> None:
     found = await queue.statistics()
     assert (found.pending, found.processing, found.completed, found.dead_letter, found.total) == (1, 1, 1, 1, 4)
     assert found.oldest_waiting >= 0
+
+
+async def test_dead_letters_are_listed_retried_and_discarded(queue: Queue) -> None:
+    """The predecessor's day: one retried by hand, then all; a retried task starts from zero and can complete."""
+    await put(queue, *(change(str(number)) for number in range(4)))
+    await queue.bury([failure(task, "planted") for task in await take(queue)])
+    letters = await queue.dead_letters(Selection(error_code="planted"))
+    assert len(letters) == 4
+    assert await queue.count_dead(Selection(entity_type="product")) == 4
+    assert await queue.retry_dead(Selection(ids=(letters[0].id,)), by="me") == 1
+    assert [letter.id for letter in await queue.dead_letters(before=letters[2].id)] == [letters[3].id]
+    assert await queue.discard_dead(Selection(ids=(letters[1].id,)), by="me", note="nonsense") == 1
+    assert await queue.retry_dead(Selection(entity_type="product"), by="me") == 2
+    tasks = await take(queue)
+    assert {task.attempt_count for task in tasks} == {1}
+    await finish(queue, *tasks)
+    assert await counts(queue) == {"completed": 3, "cancelled": 1}
+    assert await queue.dead_letters() == []
+
+
+async def test_the_healer_gives_one_attempt(queue: Queue) -> None:
+    """A retry that is not by hand spends its one attempt and counts how often it was tried."""
+    await put(queue, change())
+    await queue.bury([failure(task) for task in await take(queue)])
+    for expected in (0, 1):
+        assert await queue.retry_dead(Selection(retried_at_most=0), by="healer", once=True) == 1 - expected
+        for task in await take(queue):
+            assert (await queue.retry([failure(task)])).buried == {task.id}
+    [letter] = await queue.dead_letters()
+    assert letter.retry_count == 1
+    assert letter.first_buried_at < letter.buried_at
+
+
+async def test_two_dead_letters_of_one_record(queue: Queue) -> None:
+    """Retrying all of them takes the newest; the older one is resolved when it lands."""
+    for number in (1, 2):
+        await put(queue, change(payload=str(number).encode()))
+        await queue.bury([failure(task) for task in await take(queue)])
+    assert await queue.retry_dead(Selection(), by="me") == 1
+    [task] = await take(queue)
+    assert task.payload == b"2"
+    await finish(queue, task)
+    assert await counts(queue) == {"completed": 2}
+    assert await queue.count_dead() == 0
+
+
+async def test_a_paused_entity_is_not_claimed(queue: Queue) -> None:
+    """Tasks of a paused entity wait, are not due, and go on after resume or after the time that was said."""
+    await put(queue, change(), change("2", operation="fetch", payload=None))
+    await queue.pause("product", by="me", reason="stocktaking")
+    assert await queue.paused() == {"product": "stocktaking"}
+    assert await take(queue) == []
+    assert await queue.claim(["product"], ("fetch",)) == []
+    assert ("product", "upsert") not in await queue.due()
+    await queue.pause("product", by="me", until=NOON - timedelta(days=3650))
+    assert len(await take(queue)) == 1
+    assert await queue.resume("product")
+    assert not await queue.resume("product")
+
+
+async def test_cancelled_tasks_are_history(queue: Queue) -> None:
+    """Cancel ends what waits and leaves what is in flight."""
+    await put(queue, change("1"))
+    [task] = await take(queue)
+    await put(queue, change("1"), change("2"))
+    assert await queue.cancel(Selection(entity_type="product"), by="me", reason="wrong") == 2
+    await finish(queue, task)
+    assert await counts(queue) == {"cancelled": 2, "completed": 1}
