@@ -39,7 +39,13 @@ class Loaded(Struct, Generic[T], frozen=True):
     files: tuple[Path, ...]
 
 
-def load(path: Path, shape: type[T], environ: Mapping[str, str] | None = None) -> Loaded[T]:
+Defaults = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""What stands for what nobody said, given what was said: raw values, laid under all others."""
+
+
+def load(
+    path: Path, shape: type[T], environ: Mapping[str, str] | None = None, *, defaults: Defaults | None = None
+) -> Loaded[T]:
     """Read the file, its includes and the environment; decode; anchor relative paths at the directory of `path`."""
     path = path.absolute()
     documents = list(layers.with_includes(document.read(path)))
@@ -48,6 +54,8 @@ def load(path: Path, shape: type[T], environ: Mapping[str, str] | None = None) -
         overlaid.lay(layer)
     for layer in layers.of_environment(shape, os.environ if environ is None else environ):
         overlaid.lay(layer)
+    if defaults:
+        overlaid.lay_under(defaults(overlaid.data))
     value = decoding.decode(overlaid.data, shape, overlaid.problem)
     origins = {where: layer.origin(where) for where, layer in overlaid.sources.items()}
     return Loaded(anchored(value, path.parent), origins, path, tuple(found.path for found in documents))
@@ -126,7 +134,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 def schema(shape: type) -> dict[str, Any]:
     """JSON Schema of a configuration file, for editors."""
-    return msgspec.json.schema(_written_type(shape))
+    return msgspec.json.schema(_written_type(shape, {}))
 
 
 _WRITTEN: Mapping[type, Any] = {
@@ -136,10 +144,12 @@ _WRITTEN: Mapping[type, Any] = {
 }
 
 
-def _written_type(shape: Any) -> Any:
+def _written_type(shape: Any, known: dict[type, type]) -> Any:
     """The same shape in types that a schema can say: msgspec has no schema for defaults of other types."""
     if decoding.is_struct(shape):
-        return _written_struct(shape)
+        if shape not in known:
+            known[shape] = _written_struct(shape, known)
+        return known[shape]
     if shape in _WRITTEN:
         return _WRITTEN[shape]
     arguments = get_args(shape)
@@ -147,22 +157,23 @@ def _written_type(shape: Any) -> Any:
         case None | typing.Literal:
             return shape
         case typing.Annotated:
-            return Annotated[(_written_type(arguments[0]), *arguments[1:])]
+            return Annotated[(_written_type(arguments[0], known), *arguments[1:])]
         case typing.Union | types.UnionType:
-            return Union[tuple(map(_written_type, arguments))]  # noqa: UP007 - built from a tuple of types
+            return Union[tuple(_written_type(inner, known) for inner in arguments)]  # noqa: UP007 - built from a tuple of types
         case generic:
-            return generic[tuple(map(_written_type, arguments))]
+            return generic[tuple(inner if inner is ... else _written_type(inner, known) for inner in arguments)]
 
 
-def _written_struct(shape: type[Struct]) -> type[Struct]:
+def _written_struct(shape: type[Struct], known: dict[type, type]) -> type[Struct]:
     fields = [
-        (field.encode_name, _written_type(field.type), _written_default(field))
+        (field.encode_name, _written_type(field.type, known), _written_default(field))
         for field in msgspec.structs.fields(shape)
     ]
     return msgspec.defstruct(
         shape.__name__,
         fields,
         namespace={"__doc__": shape.__doc__},
+        module=shape.__module__,
         kw_only=True,
         forbid_unknown_fields=shape.__struct_config__.forbid_unknown_fields,
     )

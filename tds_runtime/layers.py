@@ -47,6 +47,10 @@ class Overlay:
     def lay(self, layer: Layer) -> None:
         self._merge(self.data, layer.data, (), layer)
 
+    def lay_under(self, data: dict[str, Any]) -> None:
+        """Fill in what no layer has said; these values have no origin."""
+        _fill(self.data, data)
+
     def problem(self, where: Where, message: str, *, hint: str = "", key: bool = False) -> Problem:
         for end in range(len(where), -1, -1):
             layer = self.sources.get(where[:end]) or self.tables.get(where[:end])
@@ -65,6 +69,14 @@ class Overlay:
             else:
                 below[key] = value
                 self.sources[inner] = layer
+
+
+def _fill(above: dict[str, Any], below: dict[str, Any]) -> None:
+    for key, value in below.items():
+        if isinstance(value, dict) and isinstance(above.setdefault(key, {}), dict):
+            _fill(above[key], value)
+        else:
+            above.setdefault(key, value)
 
 
 def of_document(source: Document) -> Layer:

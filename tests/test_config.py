@@ -208,6 +208,20 @@ def test_other_variables_are_left_alone(tmp_path: Path) -> None:
     assert load(tmp_path, TDS_HOME="/x", PATH="/bin").value.database.dsn == "embedded"
 
 
+def test_defaults_lie_under_everything(tmp_path: Path) -> None:
+    """Computed defaults fill in what nobody said, inside tables too, and see what was said."""
+
+    def defaults(said: Any) -> dict[str, Any]:
+        return {
+            "schedule": {"daily": {"cron": "0 2 * * *", "args": {"said": len(said)}}, "hourly": {"cron": "0 * * * *"}}
+        }
+
+    path = write(tmp_path, MINIMAL + '[schedule.daily]\ncron = "0 3 * * *"\n')
+    schedule = config.load(path, Config, {}, defaults=defaults).value.schedule
+    assert (schedule["daily"].cron, schedule["daily"].args) == ("0 3 * * *", {"said": 2})
+    assert schedule["hourly"].cron == "0 * * * *"
+
+
 # --- errors
 
 

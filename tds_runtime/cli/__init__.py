@@ -1,0 +1,7 @@
+"""The verbs that every daemon built on this engine shares: `app(tree, Config)` is its command line."""
+
+from tds_runtime.cli.application import app, launch
+from tds_runtime.cli.output import Ended, Exit, Output
+from tds_runtime.cli.session import DaemonConfig, Options, Session
+
+__all__ = ["DaemonConfig", "Ended", "Exit", "Options", "Output", "Session", "app", "launch"]

@@ -1,0 +1,51 @@
+"""`run`: the daemon itself, from its configuration to its exit code."""
+
+from __future__ import annotations
+
+from functools import partial
+from socket import socket
+
+import anyio
+
+from tds_runtime import config, http, journal, logs
+from tds_runtime.cli.output import Ended, Exit, Output
+from tds_runtime.cli.session import C, Session
+from tds_runtime.runtime import run
+from tds_runtime.spec import Child
+
+
+def run_daemon(session: Session[C]) -> int:
+    """Start the daemon and stay until it is told to stop (SIGTERM, Ctrl-C).
+
+    Exit code 0 after an orderly stop, 1 when the tree has given up, so that the service manager starts it again.
+    """
+    loaded = session.load()
+    settings = loaded.value
+    logging = logs.configure(settings.log, secrets=config.secrets(settings))
+    try:
+        with _bound(settings.http) as listening:
+            logs.get("process").info("process.starting", config=str(loaded.path), address=http.address(listening))
+            tree = session.tree(settings, listening)
+            serve = partial(_serve, tree, settings.runtime.grace, listening, session.output)
+            anyio.run(serve, backend="asyncio")
+        logs.get("process").info("process.stopped")
+    finally:
+        logging.close()
+    return Exit.OK
+
+
+def _bound(options: http.Options) -> socket:
+    try:
+        return http.listen_socket(options.bind, backlog=options.backlog)
+    except OSError as error:
+        raise Ended(f"cannot listen on {options.bind}: {error.strerror}; `[http] bind` says where to listen") from error
+
+
+async def _serve(tree: Child, grace: float, listening: socket, output: Output) -> None:
+    runtime = run(tree, grace=grace, signals=True, sd_notify=True)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(journal.follow, runtime.events())
+        async with runtime:
+            if output.stderr.is_terminal:
+                output.note(f"Ready. http://{http.address(listening)} - stop with Ctrl-C")
+            await runtime.wait()

@@ -1,0 +1,93 @@
+"""What a command works with: the configuration it was pointed at, and a database it can reach."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from socket import socket
+from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from tds_runtime import config, database, embedded, http, logs
+from tds_runtime.cli.output import Ended, Exit, Output
+from tds_runtime.config import Duration, Loaded
+from tds_runtime.database import Database
+from tds_runtime.errors import ConfigError, Problem
+from tds_runtime.spec import Child
+
+CONFIG_NAME = "tds.toml"
+
+
+class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section [runtime]."""
+
+    grace: Duration = Duration("25s")
+    """From the first SIGTERM to the end, whatever is in work."""
+
+
+class DaemonConfig(Protocol):
+    """The sections that every daemon of this engine has."""
+
+    @property
+    def runtime(self) -> Options: ...
+    @property
+    def database(self) -> database.Options: ...
+    @property
+    def http(self) -> http.Options: ...
+    @property
+    def log(self) -> logs.Options: ...
+
+
+C = TypeVar("C", bound=DaemonConfig)
+
+
+class Session(Generic[C]):
+    """One invocation of the command line."""
+
+    def __init__(
+        self,
+        tree: Callable[[C, socket], Child],
+        shape: type[C],
+        *,
+        defaults: config.Defaults | None = None,
+        environ: Mapping[str, str] | None = None,
+        output: Output | None = None,
+    ) -> None:
+        self.tree = tree
+        self.shape = shape
+        self.defaults = defaults
+        self.environ = os.environ if environ is None else environ
+        self.output = output or Output(environ=self.environ)
+        self.path = Path(CONFIG_NAME)
+
+    def load(self) -> Loaded[C]:
+        """Read the configuration; `ConfigError` with advice when there is none."""
+        if not self.path.exists():
+            advice = "`tds-runtime init DIRECTORY` makes one; `--config FILE` names another"
+            raise ConfigError([Problem(message="there is no such file", file=str(self.path), hint=advice)])
+        return config.load(self.path, self.shape, self.environ, defaults=self.defaults)
+
+    @asynccontextmanager
+    async def database(self, options: database.Options, *, start: bool = False) -> AsyncIterator[Database]:
+        """Connect to the database, beside a running daemon or without one; `start` an embedded server if need be.
+
+        Raises:
+            Ended: unreachable, with what to do about it.
+        """
+        server = embedded.Server(options.data_directory) if start and options.dsn == "embedded" else None
+        if server:
+            await server.start()
+        elif options.dsn == "embedded" and await embedded.attach(options.data_directory) is None:
+            raise Ended(
+                f"No embedded Postgres runs in {options.data_directory}: start the daemon with `tds-runtime run`.",
+                Exit.UNREACHABLE,
+            )
+        try:
+            async with Database(options, application_name="tds-runtime-cli").opened() as opened:
+                yield opened
+        finally:
+            if server:
+                await server.stop()
