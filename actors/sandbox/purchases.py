@@ -1,0 +1,176 @@
+"""Bills of vendors and the payments made for them."""
+
+from __future__ import annotations
+
+from actors.sandbox.chance import Draws
+from actors.sandbox.contacts import DINAR, DOLLAR, DOLLAR_RATE
+from actors.sandbox.entity import DAY, END, Facts, Ground, created_at
+from actors.sandbox.items import Items
+from actors.sandbox.kinds import Kind
+from actors.sandbox.lines import Line, Lines, added_up, read_document
+from actors.sandbox.sales import blank_document, dated, totalled
+from actors.sandbox.shapes import Document, Shapes
+from actors.sandbox.words import PAYMENT_MODES
+
+SETTLED = 135
+PATCHABLE = ("reference_number", "notes", "status", "date", "due_date", "bill_number", "adjustment", "terms")
+PAYMENT_KEYS = ("amount", "date", "description", "reference_number", "payment_mode")
+
+
+def money(currency: str) -> Facts:
+    """The keys of a document's currency."""
+    dollars = currency == "USD"
+    return {
+        "currency_id": DOLLAR if dollars else DINAR, "currency_code": currency, "currency_symbol": "$" if dollars else "IQD",
+        "exchange_rate": DOLLAR_RATE if dollars else 1.0,
+    }  # fmt: skip
+
+
+class Bills:
+    """What vendors charge; in dollars when the vendor is."""
+
+    def __init__(self, ground: Ground, kind: Kind, items: Items) -> None:
+        self.kind = kind
+        self._ground = ground
+        self._shapes = Shapes("bills")
+        self._lines = Lines(ground, items, kind)
+
+    def generate(self, index: int) -> Facts:
+        facts = self.blank(index)
+        draws = Draws(self._ground.seed, self.kind.code, index)
+        created = created_at(self._ground, self.kind, index, draws.below(1000))
+        contact = self._ground.customers + draws.below(max(1, self._ground.vendors))
+        currency = self._ground.seeded("contacts", contact)["currency"]
+        lines = self._lines.drawn(draws, most=4, purchase=True)
+        if currency == "USD":
+            lines = tuple(Line(line.item, line.quantity * 10, max(0.5, line.rate // 1310)) for line in lines)
+        facts.update(
+            contact=contact, currency=currency, lines=lines, created=created, modified=created + draws.below(3600), source="user",
+            date=self._ground.clock.stamp(created)[:10], due_date=self._ground.clock.stamp(created + 30 * DAY)[:10],
+        )  # fmt: skip
+        if index < self._ground.counts["vendorpayments"]:
+            facts["payment_made"], facts["modified"] = self.settlement(facts)
+        return facts
+
+    def settlement(self, facts: Facts) -> tuple[float, int]:
+        """What the vendor payment of this index pays of a seeded bill, and when."""
+        draws = Draws(self._ground.seed, SETTLED, facts["index"])
+        total = added_up(facts["lines"])
+        amount = total if draws.hit(60) else max(0.5, float(int(total) * draws.between(10, 80) // 100))
+        return min(amount, total), min(END, facts["created"] + draws.between(3600, 25 * DAY))
+
+    def blank(self, index: int) -> Facts:
+        facts = blank_document(self._ground, self.kind, index)
+        facts.update(
+            bill_number=f"BILL-{index + 1:04d}", payment_made=0.0, currency="IQD", contact=self._ground.customers,
+            due_date=facts["date"],
+        )  # fmt: skip
+        return facts
+
+    def complete(self, facts: Facts) -> None:
+        """Total, balance and status."""
+        totalled(facts)
+        facts["balance"] = round(facts["total"] - facts["payment_made"], 2)
+        if not facts["status"]:
+            late = facts["due_date"] < self._ground.clock.stamp(END)[:10]
+            unpaid = "partially_paid" if facts["payment_made"] else "overdue" if late else "open"
+            facts["status"] = unpaid if facts["balance"] > 0 else "paid"
+
+    def adopt(self, body: Document, facts: Facts) -> Facts:
+        return read_document(body, self._lines, (*PATCHABLE, "payment_made"), party="vendor_id")
+
+    def touched(self, facts: Facts) -> Facts:
+        return {"reference_number": f"REF-{facts['index']}-{facts['modified'] % 100000}"}
+
+    def _shared(self, facts: Facts) -> Facts:
+        vendor = self._ground.facts("contacts", facts["contact"])
+        return dated(self._ground, facts) | money(facts["currency"]) | {
+            "bill_id": facts["id"], "bill_number": facts["bill_number"], "status": facts["status"], "vendor_id": vendor["id"],
+            "vendor_name": vendor["contact_name"], "current_sub_status": facts["status"], "total": facts["total"],
+            "balance": facts["balance"], "balance_due": facts["balance"], "due_date": facts["due_date"],
+            "reference_number": facts["reference_number"], "sub_total": facts["sub_total"], "adjustment": facts["adjustment"],
+            "payment_made": facts["payment_made"], "notes": facts["notes"], "last_modified_by": "Sample Owner",
+            "is_opening_balance": facts["id"], "created_time_formatted": self._ground.clock.pretty(facts["created"]),
+            "last_modified_time_formatted": self._ground.clock.pretty(facts["modified"]), "terms": facts["terms"],
+        }  # fmt: skip
+
+    def row(self, facts: Facts, api: str) -> Document:
+        shape = self._shapes["row"]
+        return shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+
+    def detail(self, facts: Facts, api: str) -> Document:
+        shape = self._shapes["detail"]
+        detail = shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        rate = DOLLAR_RATE if facts["currency"] == "USD" else 1.0
+        detail["line_items"] = self._lines.written(facts, self._shapes["line"], rate=rate)
+        detail |= {"payment_terms": 30, "payment_terms_label": "Net 30"}
+        return detail
+
+
+class VendorPayments:
+    """Payments made; the n-th pays the n-th bill."""
+
+    def __init__(self, ground: Ground, kind: Kind, bills: Bills) -> None:
+        self.kind = kind
+        self._ground = ground
+        self._shapes = Shapes("vendorpayments")
+        self._bills = bills
+
+    def generate(self, index: int) -> Facts:
+        facts = self.blank(index)
+        bill = self._bills.generate(index)
+        amount, at = self._bills.settlement(bill)
+        facts.update(
+            amount=amount, created=at, modified=at, date=self._ground.clock.stamp(at)[:10], contact=bill["contact"],
+            currency=bill["currency"], applied=index, payment_mode=PAYMENT_MODES[index % len(PAYMENT_MODES)],
+        )  # fmt: skip
+        return facts
+
+    def blank(self, index: int) -> Facts:
+        now = int(self._ground.clock.now())
+        return {
+            "index": index, "id": self.kind.record_id(index), "created": now, "modified": now, "amount": 0.0, "description": "",
+            "date": self._ground.clock.stamp(now)[:10], "contact": self._ground.customers, "currency": "IQD", "applied": -1,
+            "payment_mode": "cash", "reference_number": "", "payment_number": str(index + 1), "status": "paid",
+        }  # fmt: skip
+
+    def complete(self, facts: Facts) -> None:
+        """Nothing follows from a payment's facts."""
+
+    def adopt(self, body: Document, facts: Facts) -> Facts:
+        patch: Facts = {key: body[key] for key in PAYMENT_KEYS if key in body}
+        if body.get("vendor_id"):
+            patch["contact"] = int(str(body["vendor_id"])[10:])
+        if body.get("bills"):
+            patch["applied"] = int(str(body["bills"][0]["bill_id"])[10:])
+        return patch
+
+    def touched(self, facts: Facts) -> Facts:
+        return {"description": f"checked {facts['modified'] % 100000}"}
+
+    def _shared(self, facts: Facts) -> Facts:
+        vendor = self._ground.facts("contacts", facts["contact"])
+        rate = DOLLAR_RATE if facts["currency"] == "USD" else 1.0
+        bill = self._ground.facts("bills", facts["applied"]) if facts["applied"] >= 0 else None
+        return dated(self._ground, facts) | money(facts["currency"]) | {
+            "payment_id": facts["id"], "payment_number": facts["payment_number"], "payment_number_suffix": facts["payment_number"],
+            "vendor_id": vendor["id"], "vendor_name": vendor["contact_name"], "amount": facts["amount"],
+            "bcy_amount": round(facts["amount"] * rate, 2), "payment_mode": facts["payment_mode"],
+            "description": facts["description"], "reference_number": facts["reference_number"],
+            "bill_numbers": bill["bill_number"] if bill else "", "bills": [self._applied(facts, bill)] if bill else [],
+        }  # fmt: skip
+
+    def _applied(self, facts: Facts, bill: Facts) -> Document:
+        return self._shapes["applied"] | {
+            "bill_number": bill["bill_number"], "bill_id": bill["id"], "bill_payment_id": self.kind.part_id(facts["index"], 30),
+            "total": bill["total"], "balance": bill["balance"], "amount_applied": facts["amount"], "date": bill["date"],
+            "due_date": bill["due_date"],
+        }  # fmt: skip
+
+    def row(self, facts: Facts, api: str) -> Document:
+        shape = self._shapes["row"]
+        return shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+
+    def detail(self, facts: Facts, api: str) -> Document:
+        shape = self._shapes["detail"]
+        return shape | {key: value for key, value in self._shared(facts).items() if key in shape}

@@ -1,0 +1,25 @@
+"""The constant part of every document, in the recorded order of its keys; entities lay their own values over it."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+Document = dict[str, Any]
+
+
+class Shapes:
+    """Named shapes of one module, read once from `shapes/<module>.json`."""
+
+    def __init__(self, module: str) -> None:
+        raw = files("actors.sandbox").joinpath("shapes", f"{module}.json").read_bytes()
+        self._shapes: dict[str, Document] = msgspec.json.decode(raw, type=dict[str, dict[str, Any]])
+
+    def __getitem__(self, name: str) -> Document:
+        return self._shapes[name]
+
+    def without(self, name: str, keys: frozenset[str]) -> Document:
+        """The shape minus keys that some records do not have."""
+        return {key: value for key, value in self._shapes[name].items() if key not in keys}
