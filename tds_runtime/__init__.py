@@ -7,7 +7,8 @@ from tds_runtime.inbox import Inbox
 from tds_runtime.mailbox import Mailbox
 from tds_runtime.outage import ride_out
 from tds_runtime.ref import Call, Ref
-from tds_runtime.runtime import Count, Runtime, Snapshot, run
+from tds_runtime.runtime import Runtime, run
+from tds_runtime.snapshot import Count, Snapshot
 from tds_runtime.spec import Actor, Child, Spec, Supervisor, actor, child
 
 __all__ = [

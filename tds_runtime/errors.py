@@ -179,6 +179,10 @@ class AskCycle(NoAnswer):
     """The question would wait for itself: the actor asked is, at the end of a chain, waiting for the one that asks."""
 
 
+class NoSuchChild(Error, LookupError):
+    """There is no child at this path."""
+
+
 class SignalsTaken(Error):
     """Somebody else in this process already handles the signals that this runtime was told to own."""
 

@@ -28,10 +28,10 @@ class Inbox(Generic[M]):
     gives an empty list, and `ended` is true.
     """
 
-    __slots__ = ("_box", "_on_first", "_reading", "ended")
+    __slots__ = ("_on_first", "_reading", "box", "ended")
 
     def __init__(self, box: Box[M], *, on_first: Callable[[], None] = _nothing) -> None:
-        self._box = box
+        self.box = box
         self._on_first: Callable[[], None] | None = on_first
         self._reading = False
         self.ended = False
@@ -71,36 +71,36 @@ class Inbox(Generic[M]):
             return []
         held = [first, *self._lease_up_to(limit - 1)]
         if within > 0 and len(held) < limit:
-            deadline = self._box.pulse.clock() + within
+            deadline = self.box.pulse.clock() + within
             while len(held) < limit and not self.ended and await self._arrival(deadline):
                 held += self._lease_up_to(limit - len(held))
         return [envelope.message for envelope in held]
 
     def reply(self, message: Call[R], value: R) -> None:
         """Answer a question that is held now; changes nothing when nobody waits for the answer any more."""
-        answer = self._box.leased_answer(message)
+        answer = self.box.leased_answer(message)
         if answer is not None:
             answer.reply(value)
 
     def correlation(self, message: M) -> str:
         """The correlation id that came with a held message."""
-        for envelope in self._box.leased:
+        for envelope in self.box.leased:
             if envelope.message is message:
                 return envelope.correlation
         return ""
 
     def statistics(self) -> Statistics:
         """The mailbox now."""
-        return self._box.statistics()
+        return self.box.statistics()
 
     def end(self) -> None:
         """Deliver nothing more; a waiting reader wakes up."""
         self.ended = True
-        self._box.wake()
+        self.box.wake()
 
     def _lease_up_to(self, limit: int) -> list[Envelope]:
         held: list[Envelope] = []
-        while len(held) < limit and (envelope := self._box.lease()) is not None:
+        while len(held) < limit and (envelope := self.box.lease()) is not None:
             held.append(envelope)
         return held
 
@@ -108,7 +108,7 @@ class Inbox(Generic[M]):
         """Acknowledge what is held, then lease one; None when none came in time or the inbox has ended."""
         if self._reading:
             raise RuntimeError("another task is reading this inbox")
-        box = self._box
+        box = self.box
         if box.leased:
             box.acknowledge()
         if self._on_first is not None:
@@ -128,10 +128,10 @@ class Inbox(Generic[M]):
     async def _wait_and_lease(self, within: float) -> Envelope | None:
         if within <= 0:
             await checkpoint()
-            return None if self.ended else self._box.lease()
-        deadline = inf if within == inf else self._box.pulse.clock() + within
+            return None if self.ended else self.box.lease()
+        deadline = inf if within == inf else self.box.pulse.clock() + within
         while await self._arrival(deadline):
-            envelope = self._box.lease()
+            envelope = self.box.lease()
             if envelope is not None:  # else all that came was questions whose askers have left
                 return envelope
         return None
@@ -147,12 +147,12 @@ class Inbox(Generic[M]):
                     await self._mail()
         finally:
             self._reading = False
-            self._box.arrived = None
-        return bool(self._box.waiting) and not self.ended
+            self.box.arrived = None
+        return bool(self.box.waiting) and not self.ended
 
     async def _mail(self) -> None:
-        while not self._box.waiting and not self.ended:
-            await self._box.wait_for_mail().wait()
+        while not self.box.waiting and not self.ended:
+            await self.box.wait_for_mail().wait()
 
 
 class _Finite(Inbox[Any]):

@@ -11,8 +11,16 @@ from typing import Any, Generic, Literal, TypeVar
 from anyio import Event
 from msgspec import Struct
 
-from tds_runtime.errors import CalleeStopped, Error, MailboxFull, QuestionDropped, SpecError, Stopped, Unanswered
-from tds_runtime.errors import WrongMessage
+from tds_runtime.errors import (
+    CalleeStopped,
+    Error,
+    MailboxFull,
+    QuestionDropped,
+    SpecError,
+    Stopped,
+    Unanswered,
+    WrongMessage,
+)
 from tds_runtime.pulse import Pulse
 
 M = TypeVar("M")
@@ -119,6 +127,7 @@ class Box(Generic[M]):
     __slots__ = (
         "accepted",
         "arrived",
+        "asking",
         "closed",
         "conflates",
         "dead",
@@ -156,6 +165,7 @@ class Box(Generic[M]):
         self.reserved = 0
         self.arrived: Event | None = None
         self.closed = False
+        self.asking: list[Box[Any]] = []
         self.accepted = self.handled = self.dropped = self.dead = 0
 
     def statistics(self) -> Statistics:

@@ -37,48 +37,52 @@ class Call(Struct, Generic[R], frozen=True):
 class Address:
     """Where a reference leads: known by path once its tree is planned, and by mailbox once it runs."""
 
-    __slots__ = ("asking", "box", "name", "path", "watchers")
+    __slots__ = ("box", "name", "path", "watchers")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.path = ""
         self.box: Box[Any] | None = None
         self.watchers: Watchers | None = None
-        self.asking: list[Address] = []
 
     def __str__(self) -> str:
         return self.path or self.name
 
 
-ASKER: ContextVar[Address | None] = ContextVar("tds_runtime.asker", default=None)
-"""The actor whose code is running; a fresh context per incarnation sets it once."""
+ASKER: ContextVar[Box[Any] | None] = ContextVar("tds_runtime.asker", default=None)
+"""The mailbox of the actor whose code is running; a fresh context per incarnation sets it once."""
 
 
 class Ref(Generic[T_contra]):
     """A way to reach an actor that outlives its incarnations. Two references to one path are equal."""
 
-    __slots__ = ("_address",)
+    __slots__ = ("address",)
 
     def __init__(self, address: Address) -> None:
-        self._address = address
+        self.address = address
 
     @property
     def path(self) -> str:
         """Where the actor lives in its tree; empty until the tree is planned."""
-        return self._address.path
+        return self.address.path
+
+    @property
+    def dangling(self) -> bool:
+        """Whether this leads nowhere, because its spec is in no tree that was planned."""
+        return not self.address.path
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Ref):
             return NotImplemented
-        if self._address is other._address:
+        if self.address is other.address:
             return True
         return bool(self.path) and self.path == other.path
 
     def __hash__(self) -> int:
-        return hash(self.path or id(self._address))
+        return hash(self.path or id(self.address))
 
     def __repr__(self) -> str:
-        return f"<Ref {self._address}>"
+        return f"<Ref {self.address}>"
 
     async def tell(self, message: T_contra) -> None:
         """Put a message into the mailbox, waiting for room if the mailbox says so.
@@ -103,7 +107,7 @@ class Ref(Generic[T_contra]):
 
         Raises WrongMessage.
         """
-        box = self._address.box
+        box = self.address.box
         if box is None or box.closed:
             return False
         if type(message) not in box.known:
@@ -128,12 +132,12 @@ class Ref(Generic[T_contra]):
         if box.unattended is not None:
             raise box.unattended
         answer = Answer()
-        with _asking(self._address), CancelScope(deadline=box.pulse.clock() + timeout):
+        with _asking(box), CancelScope(deadline=box.pulse.clock() + timeout):
             await self._pose(box, Envelope(question, CORRELATION.get(), answer), answer)
         if answer.error is not None:
             raise answer.error
         if not answer.done:
-            raise AskTimeout(f"{self._address} did not answer {type(question).__name__} within {timeout:g} s")
+            raise AskTimeout(f"{self.address} did not answer {type(question).__name__} within {timeout:g} s")
         return answer.value  # type: ignore[no-any-return] # Inbox.reply is typed by the same Call
 
     async def _pose(self, box: Box[Any], envelope: Envelope, answer: Answer) -> None:
@@ -148,30 +152,30 @@ class Ref(Generic[T_contra]):
 
     def monitor(self) -> Monitor:
         """Learn of the next end of an incarnation; counts from this call on."""
-        if self._address.watchers is None:
-            raise NotRunning(f"{self._address} is not in a running tree")
-        return self._address.watchers.watch()
+        if self.address.watchers is None:
+            raise NotRunning(f"{self.address} is not in a running tree")
+        return self.address.watchers.watch()
 
     def statistics(self) -> Statistics:
         """The mailbox now."""
         return self._box().statistics()
 
     def _box(self) -> Box[Any]:
-        box = self._address.box
+        box = self.address.box
         if box is None:
-            raise NotRunning(f"{self._address} is not in a running tree")
+            raise NotRunning(f"{self.address} is not in a running tree")
         return box
 
 
 @contextmanager
-def _asking(callee: Address) -> Iterator[None]:
+def _asking(callee: Box[Any]) -> Iterator[None]:
     asker = ASKER.get()
     if asker is None:
         yield
         return
     chain = _chain(callee, asker)
     if chain:
-        raise AskCycle(" -> ".join(str(address) for address in (asker, *chain)))
+        raise AskCycle(" -> ".join(box.path for box in (asker, *chain)))
     asker.asking.append(callee)
     try:
         yield
@@ -179,7 +183,7 @@ def _asking(callee: Address) -> Iterator[None]:
         asker.asking.remove(callee)
 
 
-def _chain(start: Address, end: Address) -> list[Address]:
+def _chain(start: Box[Any], end: Box[Any]) -> list[Box[Any]]:
     """The chain of questions that are open now, from `start` to `end`; empty when there is none."""
     if start is end:
         return [start]

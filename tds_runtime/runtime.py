@@ -1,92 +1,384 @@
-"""Running a tree."""
+"""Running a tree: enter when all is ready, leave when all has stopped, and what an operator can do in between."""
 
 from __future__ import annotations
 
-from types import TracebackType
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextvars import Context as Variables
+from contextvars import copy_context
+from functools import partial
+from math import inf
+from random import Random
+from types import FrameType, TracebackType
 from typing import Self
 
-from msgspec import Struct
+from anyio import CancelScope, Event, create_task_group, move_on_after, open_signal_receiver, sleep
+from anyio.abc import TaskGroup
+from anyio.lowlevel import current_token
 
-from tds_runtime.events import Subscription
-from tds_runtime.mailbox import Statistics
-from tds_runtime.spec import Child
+from tds_runtime.blocked import LoopWatch
+from tds_runtime.context import Context
+from tds_runtime.errors import NotRunning, SignalsTaken, SpecError
+from tds_runtime.events import (
+    Broadcast,
+    DeadLettered,
+    LoopBlocked,
+    Subscription,
+    TreeReady,
+    TreeStopped,
+    TreeStopping,
+)
+from tds_runtime.incarnation import Ending, Incarnation, failure_of
+from tds_runtime.plan import check, plan
+from tds_runtime.slot import Running, Slot, World
+from tds_runtime.snapshot import Count, Snapshot, count_below, find, snapshot_of
+from tds_runtime.spec import Child, Supervisor
+from tds_runtime.supervisor import Supervision
+from tds_runtime.systemd import Systemd
 
-
-class Snapshot(Struct, frozen=True, kw_only=True):
-    """One child of the tree at one moment; times are seconds."""
-
-    path: str
-    name: str
-    kind: str
-    state: str
-    incarnation: int = 0
-    restarts: int = 0
-    uptime: float = 0.0
-    last_error: str = ""
-    waiting: str = ""
-    leased_age: float = 0.0
-    mailbox: Statistics | None = None
-    children: tuple[Snapshot, ...] = ()
-
-
-class Count(Struct, frozen=True):
-    """How many children a supervisor has below it: specs, live ones, and of which kind."""
-
-    specs: int
-    active: int
-    supervisors: int
-    workers: int
+_LAST_WORDS = 1.0
+"""Seconds between the cancellation of everything at the end of the grace and giving up on what swallows it."""
 
 
 class Runtime:
-    """A running tree."""
+    """A running tree; `run` makes it, `async with` starts and stops it.
 
-    def __init__(self, tree: Child, *, grace: float) -> None:
+    Leaving the block stops the tree in order, whatever the reason for leaving. When the tree ends by itself, the block
+    is cancelled unless it is in `wait()`; a tree that failed raises its failure out of the block.
+    """
+
+    def __init__(
+        self,
+        tree: Supervisor,
+        *,
+        grace: float,
+        signals: bool,
+        systemd: Systemd | None,
+        blocked_after: float | None,
+        abandon: Callable[[str], None] | None,
+        on_hangup: Callable[[], Awaitable[None]] | None,
+        random: Random,
+    ) -> None:
+        check(tree)
         self.tree = tree
-        self.grace = grace
+        self.failure: BaseException | None = None
+        self._grace = grace
+        self._signals = signals
+        self._systemd = systemd
+        self._blocked_after = blocked_after
+        self._abandon = abandon
+        self._on_hangup = on_hangup
+        self._random = random
+        self._broadcast = Broadcast()
+        self._world: World | None = None
+        self._root: Slot | None = None
+        self._host: TaskGroup | None = None
+        self._loop_watch: LoopWatch | None = None
+        self._waited = False
+        self._hurry = False
+        self._reason = ""
+
+    # --- entering and leaving
 
     async def __aenter__(self) -> Self:
-        raise NotImplementedError
+        if self._world is not None:
+            raise RuntimeError("a runtime runs once; call run() again")
+        token = current_token()
+        self._world = World(self._broadcast, clock=token.backend_class.current_time, random=self._random)
+        self._world.blank = _blank()
+        self._root = plan(self.tree, self._world)
+        self._ready, self._asked, self._ended, self._stuck = Event(), Event(), Event(), Event()
+        self._host = await create_task_group().__aenter__()
+        if self._signals:
+            _refuse_second_owner()
+            self._host.start_soon(self._watch_signals)
+        self._watch_loop()
+        self._host.start_soon(self._keep, name=f"{self.tree.name} (keeper)")
+        try:
+            await self._ready.wait()
+        except BaseException:
+            await self.__aexit__(*sys.exc_info())
+            raise
+        if self.failure is not None:
+            await self.__aexit__(None, None, None)
+        self._announce()
+        return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        raise NotImplementedError
+        assert self._host is not None
+        self.stop(f"{exc_type.__name__} in the block" if exc_type else "the block has ended")
+        with CancelScope(shield=True):  # the keeper bounds this by the grace
+            await self._ended.wait()
+        if self._loop_watch is not None:
+            self._loop_watch.stop()
+        cancelled_here = self._host.cancel_scope.cancel_called
+        self._host.cancel_scope.cancel("the tree has ended")
+        if cancelled_here:
+            swallowed = await self._host.__aexit__(exc_type, exc, traceback)
+        else:  # the block's own exception leaves as it is, not in a group
+            await self._host.__aexit__(None, None, None)
+            swallowed = False
+        self._broadcast.close()
+        if self.failure is not None:
+            raise self.failure
+        return bool(swallowed)
 
-    def snapshot(self) -> Snapshot:
-        """The whole tree now."""
-        raise NotImplementedError
+    def _announce(self) -> None:
+        assert self._world is not None
+        self._world.publish(TreeReady(path=self.tree.name, at=self._world.clock()))
+        if self._systemd is not None:
+            self._systemd.ready()
+            assert self._host is not None
+            self._host.start_soon(self._report_to_systemd, self._systemd)
 
-    def count(self, path: str = "") -> Count:
-        """How many children are below `path` (the root, if empty)."""
-        raise NotImplementedError
+    # --- the tree's own task, shielded from whoever runs it, so that it always stops in order
 
-    def events(self, capacity: int = 1024) -> Subscription:
-        """What happens from now on; may be asked for before the tree is entered."""
-        raise NotImplementedError
+    async def _keep(self) -> None:
+        assert self._root is not None
+        with CancelScope(shield=True):
+            async with create_task_group() as group:
+                group.create_task(self._incarnate(self._root).live(), name=self._root.path, context=_blank())
+                await self._asked.wait()
+                await self._bound_the_stop()
+
+    def _incarnate(self, root: Slot) -> Incarnation:
+        assert self._world is not None
+        root.begin(self._world.clock())
+        ctx = Context(root.path, root.incarnation, on_ready=partial(self._root_ready, root))
+        supervision = Supervision(root, self._world, ctx, lambda _slot: self._stuck.set())
+        root.supervision = supervision
+        root.life = Incarnation(supervision.run, on_stop=ctx.stopping.set, on_end=self._root_ended)
+        return root.life
+
+    def _root_ready(self, root: Slot) -> None:
+        assert self._world is not None
+        root.state = "ready"
+        root.ready_at = self._world.clock()
+        self._ready.set()
+
+    def _root_ended(self, ending: Ending) -> None:
+        assert self._root is not None
+        assert self._world is not None
+        assert self._host is not None
+        self._root.end(ending)
+        self._root.state = "stopped"
+        _close_all(self._root)
+        if ending.kind == "crash":
+            self.failure = ending.error
+        failure = None if self.failure is None else failure_of(self.failure)
+        self._world.publish(TreeStopped(path=self.tree.name, at=self._world.clock(), failure=failure))
+        entered = self._ready.is_set()
+        self._ready.set()
+        self._asked.set()
+        self._ended.set()
+        if entered and (self.failure is not None or not self._waited):
+            self._host.cancel_scope.cancel("the tree has ended")
+
+    async def _bound_the_stop(self) -> None:
+        """One deadline over all phases: then everything is cancelled at once, and what swallows that is abandoned."""
+        with move_on_after(self._grace):
+            await self._ended_or_stuck()
+        if self._root is None or self._root.life is None:
+            return
+        if not self._stuck.is_set():
+            self._root.life.cancel(None, f"the grace of {self._grace:g} s is over")
+            with move_on_after(_LAST_WORDS):
+                await self._ended.wait()
+        if self._root.life is not None and self._abandon is not None:
+            self._abandon(self._stacks())
+
+    async def _ended_or_stuck(self) -> None:
+        async with create_task_group() as group:
+            for event in (self._ended, self._stuck):
+                group.start_soon(_first, event, group.cancel_scope)
+
+    # --- what the block and the operator use
+
+    def stop(self, reason: str = "", *, hurry: bool = False) -> None:
+        """Ask the tree to stop in order, within the grace; `hurry` skips the graceful phase of every child."""
+        if self._root is None or self._world is None or self._root.supervision is None:
+            return
+        if not self._asked.is_set():
+            self._world.publish(TreeStopping(path=self.tree.name, at=self._world.clock(), reason=reason))
+            if self._systemd is not None:
+                self._systemd.stopping()
+        if hurry or not self._asked.is_set():
+            self._root.state = "stopping"
+            self._root.supervision.stop(hurry=hurry, final=True)
+        self._asked.set()
 
     async def wait(self) -> None:
-        """Wait until the tree has ended."""
-        raise NotImplementedError
+        """Wait until the tree has ended, because of a signal, of `stop`, or by itself."""
+        self._waited = True
+        await self._ended.wait()
 
-    def stop(self, reason: str = "") -> None:
-        """Ask the tree to stop; a second time, the graceful phase is skipped."""
-        raise NotImplementedError
+    def snapshot(self, path: str = "") -> Snapshot:
+        """The tree, or the part of it at `path`, now."""
+        return snapshot_of(self._find(path))
 
-    async def apply(self, tree: Child) -> None:
-        """Change the running tree into this one."""
-        raise NotImplementedError
+    def count(self, path: str = "") -> Count:
+        """What is below `path`; below the root when it is empty."""
+        return count_below(self._find(path))
+
+    def events(self, capacity: int = 1024) -> Subscription:
+        """What happens from now on, at most `capacity` events unread; may be asked for before the tree is entered."""
+        return self._broadcast.subscribe(capacity)
+
+    def dead_letters(self) -> tuple[DeadLettered, ...]:
+        """The last thousand messages that were given up, oldest first."""
+        return () if self._world is None else tuple(self._world.dead_letters)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no child is hung."""
+        return self._world is not None and self._world.hung == 0
 
     async def kill(self, path: str, reason: str = "") -> None:
-        """Cancel a child at once; it is restarted like after a crash."""
-        raise NotImplementedError
+        """Cancel a child at once; what follows is what follows a crash. Returns when it has ended."""
+        slot = self._find(path)
+        monitor = slot.watchers.watch()
+        if slot.life is not None:
+            self._supervisor_of(slot).kill(slot, reason)
+            await monitor.wait()
 
     async def restart(self, path: str) -> None:
-        """Stop a child gracefully and start it again, charged to no budget; ends its quarantine."""
-        raise NotImplementedError
+        """Stop a child gracefully and start it again with a clean record, out of quarantine if it was there."""
+        slot = self._find(path)
+        self._supervisor_of(slot).cycle(slot)
+
+    def _find(self, path: str) -> Slot:
+        if self._root is None:
+            raise NotRunning(f"{self.tree.name} was not entered yet")
+        return find(self._root, path) if path else self._root
+
+    def _supervisor_of(self, slot: Slot) -> Running:
+        supervision = None if slot is self._root else self._find(slot.path.rpartition("/")[0]).supervision
+        if supervision is None:
+            raise NotRunning(f"{slot.path} has no running supervisor")
+        return supervision
+
+    # --- signals, systemd, a blocked loop
+
+    async def _watch_signals(self) -> None:
+        with open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            async for number in received:
+                if number == signal.SIGHUP:
+                    if self._on_hangup is not None:
+                        await self._on_hangup()
+                else:
+                    self.stop(signal.Signals(number).name, hurry=self._hurry)
+                    self._hurry = True
+
+    async def _report_to_systemd(self, systemd: Systemd) -> None:
+        while True:
+            count = self.count()
+            systemd.status(f"{count.active} of {count.specs} children running")
+            if systemd.watchdog is None:
+                await sleep(10)
+                continue
+            if self.healthy:
+                systemd.alive()
+            await sleep(systemd.watchdog / 3)
+
+    def _watch_loop(self) -> None:
+        if self._blocked_after is not None:
+            self._loop_watch = LoopWatch(current_token(), self._blocked, after=self._blocked_after)
+            self._loop_watch.start()
+
+    def _blocked(self, seconds: float, stack: str) -> None:
+        """Called in the watching thread: the loop cannot tell it itself."""
+        stacks = f"{stack}\n{self._stacks()}"
+        sys.stderr.write(f"the event loop has not turned for {seconds:.1f} s\n{stacks}\n")
+        token = self._loop_watch
+        if token is not None and self._world is not None:
+            token.tell_loop(partial(self._publish_blocked, seconds, stacks))
+
+    def _publish_blocked(self, seconds: float, stacks: str) -> None:
+        assert self._world is not None
+        self._world.publish(LoopBlocked(path=self.tree.name, at=self._world.clock(), seconds=seconds, stacks=stacks))
+
+    def _stacks(self) -> str:
+        return "" if self._root is None else "\n".join(_stacks_below(self._root))
 
 
-def run(tree: Child, *, grace: float = 25.0, signals: bool = False, sd_notify: bool = False) -> Runtime:
-    """Run a tree: an async context manager, entered when every child is ready."""
-    del signals, sd_notify
-    return Runtime(tree, grace=grace)
+def run(
+    tree: Child,
+    *,
+    grace: float = 25.0,
+    signals: bool = False,
+    sd_notify: bool = False,
+    blocked_after: float | None = None,
+    abandon: Callable[[str], None] | None = None,
+    on_hangup: Callable[[], Awaitable[None]] | None = None,
+    random: Random | None = None,
+) -> Runtime:
+    """Run a tree: an async context manager, entered when every child is ready.
+
+    - `grace`: seconds for the whole stop, all phases together.
+    - `signals`: own SIGTERM and SIGINT (stop; the second time without phase one) and SIGHUP (`on_hangup`).
+    - `sd_notify`: tell systemd about ready, stopping and the watchdog.
+    - `blocked_after`: report a loop that does not turn for so many real seconds.
+    - `abandon`: what to do, given their stacks, about children that swallow their cancellation when all else has
+      stopped. Whoever owns the signals owns the process, so there the default is to print them and exit with status
+      1; elsewhere it is to wait.
+
+    A single actor is run under a supervisor of its own. Raises SpecError; entering raises StartFailed.
+    """
+    if not isinstance(tree, Supervisor):
+        tree = Supervisor("main", children=[tree])
+    if grace <= 0 or grace == inf:
+        raise SpecError(f"grace must be a positive number of seconds, got {grace}")
+    return Runtime(
+        tree,
+        grace=grace,
+        signals=signals,
+        systemd=Systemd() if sd_notify else None,
+        blocked_after=blocked_after,
+        abandon=abandon or (_exit_at_once if signals else None),
+        on_hangup=on_hangup,
+        random=random or Random(),  # noqa: S311 # spreads retries, keeps no secret
+    )
+
+
+def _exit_at_once(stacks: str) -> None:
+    sys.stderr.write(f"these children cannot be stopped:\n{stacks}\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _blank() -> Variables:
+    """A context with nothing in it but the name of the event loop, without which anyio looks for it at every call."""
+    blank = Variables()
+    for variable, value in copy_context().items():
+        if variable.name == "current_async_library_cvar":
+            blank.run(variable.set, value)
+    return blank
+
+
+async def _first(event: Event, scope: CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+def _refuse_second_owner() -> None:
+    known: tuple[object, ...] = (signal.SIG_DFL, signal.SIG_IGN, None)
+    handler: Callable[[int, FrameType | None], object] | int | None = signal.getsignal(signal.SIGTERM)
+    if handler not in known:
+        raise SignalsTaken(f"SIGTERM is handled by {handler!r}")
+
+
+def _close_all(slot: Slot) -> None:
+    slot.close()
+    for below in slot.children.values():
+        _close_all(below)
+
+
+def _stacks_below(slot: Slot) -> list[str]:
+    lines = [f"{below.path}:\n{below.life.stack()}" for below in slot.children.values() if below.life is not None]
+    for below in slot.children.values():
+        lines += _stacks_below(below)
+    return lines

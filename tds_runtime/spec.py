@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from difflib import get_close_matches
 from functools import update_wrapper
 from math import inf
-from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack
-from typing import overload
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    Never,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -31,10 +43,34 @@ Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 AutoShutdown = Literal["never", "any_significant", "all_significant"]
 
 
-class Child(Struct, frozen=True, eq=False):
-    """What every child of a supervisor has, be it an actor or another supervisor."""
-
+class _Named(Struct, frozen=True, eq=False):
     name: str
+
+
+class Child(_Named, frozen=True, eq=False, kw_only=True):
+    """What every child of a supervisor has, be it an actor or another supervisor. All times are seconds.
+
+    - `restart`: "permanent" always, "transient" after a crash or a kill, "temporary" never.
+    - `significant`: its end for good can end its supervisor, see `Supervisor.auto_shutdown`.
+    - `backoff`: delays between tries.
+    - `start_timeout`: until ready. `stop`: from the request to stop until its scope is cancelled. `kill_grace`: from
+      there until it is reported as unstopped.
+    """
+
+    restart: Restart = "permanent"
+    significant: bool = False
+    backoff: Backoff = Backoff()
+    start_timeout: float = 15.0
+    stop: float = 10.0
+    kill_grace: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not self.name or "/" in self.name:
+            raise SpecError(f"a name is not empty and has no slash, got {self.name!r}")
+        if min(self.start_timeout, self.stop, self.kill_grace) < 0:
+            raise SpecError(f"{self.name}: start_timeout, stop and kill_grace must not be negative")
+        if self.significant and self.restart == "permanent":
+            raise SpecError(f"{self.name}: a significant child is transient or temporary; a permanent one never ends")
 
 
 class Settings(TypedDict, total=False):
@@ -54,46 +90,37 @@ class Settings(TypedDict, total=False):
 
 
 class Spec(Child, Generic[M], frozen=True, eq=False, kw_only=True):
-    """An actor with its dependencies, ready to be placed in a tree. All times are seconds.
+    """An actor with its dependencies, ready to be placed in a tree.
 
-    - `restart`: "permanent" always, "transient" after a crash or a kill, "temporary" never.
-    - `significant`: its end for good can end its supervisor, see `Supervisor.auto_shutdown`.
-    - `backoff`: delays between tries. `budget`: its own; when it is used up, the child is quarantined under
-      one_for_one and fails its supervisor under the linked strategies. Without one, the supervisor's is charged.
-    - `quarantine`: cool-downs between probes of a quarantined child; a probe that stays ready `quarantine.reset_after`
-      seconds ends it.
+    Beside what `Child` explains:
+
+    - `budget`: its own restarts; when it is used up, the child is quarantined under one_for_one and fails its
+      supervisor under the linked strategies. Without one, the supervisor's is charged.
+    - `quarantine`: cool-downs between the probes of a quarantined child; a probe that stays ready
+      `quarantine.reset_after` seconds ends it.
     - `mailbox`, and `redeliver`: how many more times a message is tried whose incarnation ended while holding it.
     - `watchdog`: how long a message may be held, or lie with nobody taking it, without a beat; None switches it off.
       For an actor without an inbox it is the longest time between two beats.
-    - `start_timeout`: until ready. `stop`: from the request to stop until its scope is cancelled. `kill_grace`: from
-      there until it is reported as unstopped.
     """
 
-    function: Callable[..., Awaitable[None]]
+    function: Callable[..., Coroutine[Any, Any, None]]
     positional: tuple[Any, ...] = ()
     keywords: Mapping[str, Any] = field(default_factory=dict)
     reads: bool = False
     types: Types = None
     address: Address
-    restart: Restart = "permanent"
-    significant: bool = False
-    backoff: Backoff = Backoff()
     budget: Budget | None = None
     quarantine: Backoff = Backoff(60.0, 3600.0)
     mailbox: Mailbox = Mailbox()
     redeliver: int = 0
     watchdog: float | None = None
-    start_timeout: float = 15.0
-    stop: float = 10.0
-    kill_grace: float = 5.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.redeliver < 0:
             raise SpecError(f"{self.name}: redeliver must not be negative, got {self.redeliver}")
         if self.watchdog is not None and self.watchdog <= 0:
             raise SpecError(f"{self.name}: watchdog must be positive or None, got {self.watchdog}")
-        if min(self.start_timeout, self.stop, self.kill_grace) < 0:
-            raise SpecError(f"{self.name}: start_timeout, stop and kill_grace must not be negative")
 
     @property
     def ref(self) -> Ref[M]:
@@ -110,30 +137,38 @@ class Spec(Child, Generic[M], frozen=True, eq=False, kw_only=True):
         return replace(self, **changes, address=Address(self.name))
 
 
-class Supervisor(Child, frozen=True, eq=False):
+class Supervisor(Child, frozen=True, eq=False, kw_only=True):
     """A child that starts, restarts and stops other children, in order.
 
     `budget` is what its children may spend together; more makes the supervisor fail, which is one crash for its own
     supervisor. `auto_shutdown` ends it when one or all of its significant children have ended for good.
     """
 
-    strategy: Strategy = field(default="one_for_one")
+    strategy: Strategy = "one_for_one"
     budget: Budget = Budget(3, 60.0)
     children: Sequence[Child] = ()
     auto_shutdown: AutoShutdown = "never"
-    restart: Restart = "permanent"
-    significant: bool = False
-    backoff: Backoff = Backoff()
     start_timeout: float = inf
     stop: float = inf
-    kill_grace: float = 5.0
+
+    stops_together: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.auto_shutdown == "never" and any(child.significant for child in self.children):
+            raise SpecError(f"{self.name}: a significant child needs auto_shutdown to be any_ or all_significant")
+        seen: set[str] = set()
+        for child in self.children:
+            if child.name in seen:
+                raise SpecError(f"{self.name}: two children are named {child.name!r}; use .named() to tell them apart")
+            seen.add(child.name)
 
 
 class Actor(Generic[P, M]):
     """An actor's function and its options; calling it with the dependencies makes a spec."""
 
     def __init__(
-        self, function: Callable[..., Awaitable[None]], settings: Settings, namespace: Mapping[str, Any]
+        self, function: Callable[..., Coroutine[Any, Any, None]], settings: Settings, namespace: Mapping[str, Any]
     ) -> None:
         check_function(function)
         self.function = function
@@ -173,9 +208,11 @@ class Actor(Generic[P, M]):
 
 class _Decorator(Protocol):
     @overload
-    def __call__(self, function: Callable[Concatenate[Context, Inbox[M], P], Awaitable[None]]) -> Actor[P, M]: ...
+    def __call__(
+        self, function: Callable[Concatenate[Context, Inbox[M], P], Coroutine[Any, Any, None]]
+    ) -> Actor[P, M]: ...
     @overload
-    def __call__(self, function: Callable[Concatenate[Context, P], Awaitable[None]]) -> Actor[P, Never]: ...
+    def __call__(self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, None]]) -> Actor[P, Never]: ...
 
 
 def actor(**settings: Unpack[Settings]) -> _Decorator:
@@ -185,14 +222,14 @@ def actor(**settings: Unpack[Settings]) -> _Decorator:
     """
     _refuse_unknown(settings)
 
-    def decorate(function: Callable[..., Awaitable[None]]) -> Actor[Any, Any]:
+    def decorate(function: Callable[..., Coroutine[Any, Any, None]]) -> Actor[Any, Any]:
         return Actor(function, settings, sys._getframe(1).f_locals)  # noqa: SLF001 # where the messages are named
 
     return decorate
 
 
 def child(
-    function: Callable[[Context], Awaitable[None]], *, name: str = "", **settings: Unpack[Settings]
+    function: Callable[[Context], Coroutine[Any, Any, None]], *, name: str = "", **settings: Unpack[Settings]
 ) -> Spec[Never]:
     """A spec for a plain async function that needs nothing but its context."""
     _refuse_unknown(settings)

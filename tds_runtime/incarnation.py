@@ -1,0 +1,177 @@
+"""One life of a child, from spawn to end, and the one place that says how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from math import inf
+from traceback import TracebackException
+from typing import Any
+
+from anyio import CancelScope, current_effective_deadline, get_cancelled_exc_class
+from msgspec import Struct
+
+from tds_runtime.errors import Error, Killed, StrayCancellation
+from tds_runtime.events import Ended, Failure
+from tds_runtime.stacks import await_stack
+
+
+class Ending(Struct, frozen=True, eq=False, kw_only=True):
+    """How an incarnation ended.
+
+    `error` is what a crash was, or what went wrong while stopping. `masked` is what that error hid: what was already
+    on its way up when a cancelled cleanup replaced it. `returned` tells that the function came to its own end.
+    """
+
+    kind: Ended
+    error: BaseException | None = None
+    masked: tuple[BaseException, ...] = ()
+    returned: bool = False
+
+    @property
+    def fatal(self) -> bool:
+        """Whether this ends the process, whatever the restart kind says."""
+        return isinstance(self.error, (KeyboardInterrupt, SystemExit))
+
+    def failure(self) -> Failure | None:
+        """The report, which keeps no frame alive."""
+        return None if self.error is None else failure_of(self.error, self.masked)
+
+
+class Incarnation:
+    """One task. Its scope is cancelled by `cancel` only, so the state of the scope tells why it ended."""
+
+    __slots__ = ("_body", "_calm", "_coroutine", "_on_end", "_on_stop", "_scope", "_stopping", "verdict")
+
+    def __init__(
+        self,
+        body: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        on_stop: Callable[[], None],
+        on_end: Callable[[Ending], None],
+    ) -> None:
+        self._body = body
+        self._on_stop = on_stop
+        self._on_end = on_end
+        self._coroutine: Coroutine[Any, Any, None] | None = None
+        self._scope = CancelScope()
+        self._calm = CancelScope()
+        self._stopping = False
+        self.verdict: Error | None = None
+
+    async def live(self) -> None:
+        """Run to the end, report how it ended, and let no exception out."""
+        raised = await self._run()
+        outside = current_effective_deadline() == -inf
+        asked = self._stopping or outside or self._scope.cancel_called
+        self._coroutine = None
+        self._on_end(classify(raised, verdict=self.verdict, asked=asked))
+
+    async def _run(self) -> BaseException | None:
+        with self._scope, self._calm:
+            try:
+                self._coroutine = self._body()
+                await self._coroutine
+            except GeneratorExit:  # the event loop was closed around us; there is nobody left to tell
+                raise
+            except BaseException as error:  # noqa: BLE001 # the one place where every ending is caught and classified
+                return error
+        return None
+
+    def stop(self) -> None:
+        """Ask it to finish what it holds and return."""
+        self._stopping = True
+        self._on_stop()
+
+    def cancel(self, verdict: Error | None, reason: str) -> None:
+        """Cancel the scope; the first verdict stands and makes the end a crash or a kill instead of a shutdown."""
+        if self.verdict is None and not self._scope.cancel_called:
+            self.verdict = verdict
+        self._scope.cancel(reason)
+
+    def give_up(self) -> None:
+        """Stop cancelling a task that swallows it: undelivered cancellation is repeated on every turn of the loop."""
+        self._calm.shield = True
+
+    def stack(self) -> str:
+        """Where it waits now."""
+        return await_stack(self._coroutine)
+
+
+def classify(raised: BaseException | None, *, verdict: Error | None, asked: bool) -> Ending:
+    """How a life ended: by what was asked of it, not by the type of what it raised.
+
+    `verdict` is the engine's or an operator's reason to cancel it (hung, killed, not ready in time); `asked` tells
+    that it was asked to stop, or that its own scope or one around it was cancelled. A cancellation that came without
+    any of these is stray, and a crash: left alone, it would silently end the whole group on asyncio (anyio#374).
+    """
+    error, hidden = essence(raised)
+    fatal = _fatal(error)
+    if fatal is not None:
+        return Ending(kind="crash", error=fatal)
+    if verdict is not None:
+        masked = hidden if error is None else (error, *hidden)
+        return Ending(kind="killed" if isinstance(verdict, Killed) else "crash", error=verdict, masked=masked)
+    if asked:
+        return Ending(kind="shutdown", error=error or next(iter(hidden), None), returned=raised is None)
+    if raised is None:
+        return Ending(kind="normal", returned=True)
+    if error is None:
+        error = StrayCancellation()
+        error.__cause__ = raised
+    return Ending(kind="crash", error=error)
+
+
+def essence(raised: BaseException | None) -> tuple[BaseException | None, tuple[BaseException, ...]]:
+    """What really went wrong: without cancellations, and with groups of one replaced by that one.
+
+    The second part is what a cancellation hid: an exception that was on its way up when a cancelled cleanup replaced
+    it (trio#455).
+    """
+    if raised is None:
+        return None, ()
+    cancelled = get_cancelled_exc_class()
+    if isinstance(raised, cancelled):
+        return None, tuple(_hidden(raised, cancelled))
+    if isinstance(raised, BaseExceptionGroup):
+        rest = raised.split(cancelled)[1]
+        return (None if rest is None else collapse(rest)), ()
+    return raised, ()
+
+
+def _hidden(raised: BaseException, cancelled: type[BaseException]) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    context = raised.__context__
+    while context is not None and id(context) not in seen:
+        seen.add(id(context))
+        if not isinstance(context, (cancelled, GeneratorExit)):
+            yield collapse(context)
+            return  # what this one hid in turn is in its own context
+        context = context.__context__
+
+
+def collapse(error: BaseException) -> BaseException:
+    """The only leaf of a group of groups, or the group itself when it has more."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _fatal(error: BaseException | None) -> BaseException | None:
+    """The order to leave the process, wherever it hides."""
+    if isinstance(error, BaseExceptionGroup):
+        first: BaseException | None = error.split((KeyboardInterrupt, SystemExit))[0]
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        return first
+    return error if isinstance(error, (KeyboardInterrupt, SystemExit)) else None
+
+
+def failure_of(error: BaseException, masked: tuple[BaseException, ...] = ()) -> Failure:
+    """The report of an error: stacks as text to come, no frames."""
+    trace = TracebackException.from_exception(error, lookup_lines=False)
+    return Failure(
+        type(error).__qualname__,
+        str(trace),  # unlike str(error), this never raises
+        trace,
+        tuple(failure_of(hidden) for hidden in masked),
+    )

@@ -1,0 +1,84 @@
+"""The tree at one moment, for the log, the API, the command line and the dashboard."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from tds_runtime.errors import NoSuchChild
+from tds_runtime.mailbox import Statistics
+from tds_runtime.slot import Slot, State
+from tds_runtime.spec import Spec
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """One child of the tree at one moment; all times are seconds.
+
+    `restarts` counts incarnations after the first, `uptime` is that of the living one, `leased_age` is the time since
+    the last sign of progress on the messages in hand.
+    """
+
+    path: str
+    name: str
+    kind: str
+    state: State
+    incarnation: int
+    restarts: int
+    uptime: float
+    last_error: str
+    waiting: str
+    leased_age: float
+    mailbox: Statistics | None
+    children: tuple[Snapshot, ...]
+
+
+class Count(Struct, frozen=True):
+    """What a supervisor has below it at any depth: specs, living children, and how many of the specs are which."""
+
+    specs: int
+    active: int
+    supervisors: int
+    workers: int
+
+
+def snapshot_of(slot: Slot) -> Snapshot:
+    """A slot and all below it, now."""
+    now = slot.world.clock()
+    box = slot.box
+    return Snapshot(
+        path=slot.path,
+        name=slot.spec.name,
+        kind="actor" if isinstance(slot.spec, Spec) else "supervisor",
+        state=slot.state,
+        incarnation=slot.incarnation,
+        restarts=slot.restarts,
+        uptime=0.0 if slot.life is None else now - slot.started_at,
+        last_error="" if slot.last_failure is None else str(slot.last_failure),
+        waiting=", ".join(wait.name for wait in slot.pulse.waits),
+        leased_age=now - slot.pulse.since if box is not None and box.leased else 0.0,
+        mailbox=None if box is None else box.statistics(),
+        children=tuple(snapshot_of(below) for below in slot.children.values()),
+    )
+
+
+def count_below(slot: Slot) -> Count:
+    """Everything below a slot."""
+    specs = active = supervisors = 0
+    for below in slot.children.values():
+        nested = count_below(below)
+        specs += 1 + nested.specs
+        active += (below.life is not None) + nested.active
+        supervisors += (not isinstance(below.spec, Spec)) + nested.supervisors
+    return Count(specs, active, supervisors, specs - supervisors)
+
+
+def find(root: Slot, path: str) -> Slot:
+    """The slot at a path; raises NoSuchChild."""
+    names = path.split("/")
+    slot = root
+    if names[0] != root.spec.name:
+        raise NoSuchChild(f"{path}: the tree is called {root.spec.name}")
+    for name in names[1:]:
+        if name not in slot.children:
+            raise NoSuchChild(f"{path}: {slot.path} has no child {name!r}")
+        slot = slot.children[name]
+    return slot

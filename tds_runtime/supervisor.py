@@ -1,0 +1,400 @@
+"""A running supervisor: one loop over ended children and deadlines, which starts, restarts and stops in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any
+
+from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class
+
+from tds_runtime.budget import Charge, charge, exhausted
+from tds_runtime.context import Context
+from tds_runtime.errors import BudgetExhausted, CalleeStopped, EndedUnready, Killed, StartFailed, StartTimeout
+from tds_runtime.events import (
+    ChildFinished,
+    ChildQuarantined,
+    RestartScheduled,
+    StartRefused,
+    SupervisorExhausted,
+)
+from tds_runtime.incarnation import Ending, failure_of
+from tds_runtime.lifecycle import Lifecycle
+from tds_runtime.slot import Running, Slot, State, World
+from tds_runtime.spec import Spec, Supervisor
+from tds_runtime.sweep import Sweep
+
+
+class Supervision:
+    """One incarnation of a supervisor.
+
+    Children report their ends, and the clock its deadlines, into one loop; everything a supervisor does is a reaction
+    in `_turn`, so nothing here runs at the same time as anything else.
+    """
+
+    def __init__(self, slot: Slot, world: World, ctx: Context, on_stuck: Callable[[Slot], None]) -> None:
+        assert isinstance(slot.spec, Supervisor)
+        self.slot = slot
+        self.spec = slot.spec
+        self.children = slot.children
+        self.world = world
+        self._ctx = ctx
+        self._on_stuck = on_stuck
+        self._lifecycle = Lifecycle(world, on_ready=self._noted, on_end=self._ended_in_its_task, supervise=self._nested)
+        self._ended: deque[tuple[Slot, Ending]] = deque()
+        self._requests: deque[Callable[[], None]] = deque()
+        self._wake = Event()
+        self._charges: tuple[Charge, ...] = ()
+        self._failure: BaseException | None = None
+        self._leaving = False
+        self._hurry = False
+        self._final = False
+        self._sweep: Sweep | None = None
+
+    # --- the loop
+
+    async def run(self) -> None:
+        """Start all children in order, keep them as the strategy says, and stop them in reverse order.
+
+        Raises StartFailed, BudgetExhausted, or what a child raised to end the process.
+        """
+        self._prepare()
+        async with create_task_group() as self._lifecycle.group:
+            try:
+                await self._supervise()
+            except get_cancelled_exc_class():
+                with CancelScope(shield=True):  # the children are cancelled with us; see them to their end
+                    self._all_cancelled()
+                    await self._supervise()
+                raise
+        if self._failure is not None:
+            raise self._failure
+
+    def _prepare(self) -> None:
+        """All children are to be started, but what was quarantined under our last incarnation stays so."""
+        now = self.world.clock()
+        starts: list[Slot] = []
+        for slot in self.children.values():
+            if slot.probes:
+                self._quarantine(slot, now)
+            else:
+                slot.state = "waiting"
+                starts.append(slot)
+        self._sweep = Sweep(starts=starts, first=True)
+
+    async def _supervise(self) -> None:
+        while True:
+            self._turn()
+            if self._leaving and self._sweep is None:
+                break
+            self._wake = Event()
+            with CancelScope(deadline=self._lifecycle.deadlines.earliest()) as self._lifecycle.sleep:
+                await self._wake.wait()
+            self._lifecycle.sleep = None
+        if any(slot.life is not None for slot in self.children.values()):
+            self._on_stuck(self.slot)
+
+    def _turn(self) -> None:
+        now = self.world.clock()
+        while self._ended:
+            slot, ending = self._ended.popleft()
+            self._after(slot, ending, now)
+        while self._requests:
+            self._requests.popleft()()
+        for slot in self._lifecycle.deadlines.due(now):
+            self._on_deadline(slot, now)
+        self._advance(now)
+
+    def _request(self, reaction: Callable[[], None]) -> None:
+        self._requests.append(reaction)
+        self._wake.set()
+
+    def _noted(self, _slot: Slot) -> None:
+        if self._sweep is not None:
+            self._wake.set()
+
+    def _ended_in_its_task(self, slot: Slot, ending: Ending) -> None:
+        slot.end(ending)
+        if self._leaving:
+            slot.state = "stopped"
+        self._ended.append((slot, ending))
+        self._wake.set()
+
+    def _nested(self, slot: Slot, ctx: Context) -> tuple[Running, Callable[[], Coroutine[Any, Any, None]]]:
+        nested = Supervision(slot, self.world, ctx, self._stuck)
+        return nested, nested.run
+
+    # --- a child has ended
+
+    def _after(self, slot: Slot, ending: Ending, now: float) -> None:
+        self._lifecycle.deadlines.clear(slot)
+        if ending.fatal:
+            slot.state = "stopped"
+            self._fail(ending.error)
+        elif slot.leaving:
+            self._after_stop(slot, now)
+        elif ending.kind == "normal" and slot.spec.restart != "permanent":
+            self._finish(slot)
+        elif self._sweep is not None and self._sweep.starting(slot):
+            self._refuse_start(slot, ending.error)
+        elif slot.probing:
+            slot.probes += 1
+            self._quarantine(slot, now)
+        elif slot.spec.restart == "temporary":
+            self._finish(slot)
+        else:
+            self._restart(slot, ending, now)
+
+    def _after_stop(self, slot: Slot, now: float) -> None:
+        slot.state = "finished" if slot.spec.restart == "temporary" else "stopped"
+        if slot.cycling and not self._leaving:
+            slot.cycling = False
+            self._lifecycle.spawn(slot, now)
+
+    def _finish(self, slot: Slot) -> None:
+        slot.state = "finished"
+        slot.close()
+        self.world.publish(ChildFinished(path=slot.path, at=self.world.clock()))
+        if slot.spec.significant and self._significant_ended():
+            self._stop_all()
+
+    def _significant_ended(self) -> bool:
+        if self.spec.auto_shutdown == "any_significant":
+            return True
+        significant = [slot for slot in self.children.values() if slot.spec.significant]
+        return all(slot.state == "finished" for slot in significant)
+
+    def _restart(self, slot: Slot, ending: Ending, now: float) -> None:
+        if not self._affordable(slot, ending, now):
+            return
+        delay = slot.next_delay()
+        self.world.publish(RestartScheduled(path=slot.path, at=now, delay=delay, attempt=slot.attempt))
+        if self.spec.strategy != "one_for_one":
+            self._regroup(slot, now + delay)
+        elif delay > 0:
+            slot.state = "delayed"
+            self._lifecycle.remind(slot, now + delay)
+        else:
+            self._lifecycle.spawn(slot, now)
+
+    # --- what it costs
+
+    def _affordable(self, slot: Slot, ending: Ending, now: float) -> bool:
+        """Charge a restart once: to the child's own budget, if it has one, else to the supervisor's."""
+        new = Charge(slot.spec.name, slot.running())
+        own = slot.spec.budget if isinstance(slot.spec, Spec) else None
+        if own is None:
+            self._charges = charge(self.spec.budget, self._charges, new, self._running)
+            if exhausted(self.spec.budget, self._charges):
+                self._exhausted(slot, ending, self.spec.budget.restarts, self.spec.budget.per)
+                return False
+            return True
+        slot.charges = charge(own, slot.charges, new, self._running)
+        if not exhausted(own, slot.charges):
+            return True
+        if self.spec.strategy == "one_for_one":
+            slot.probes = 1
+            self._quarantine(slot, now)
+        else:
+            self._exhausted(slot, ending, own.restarts, own.per)
+        return False
+
+    def _running(self, name: str) -> float:
+        slot = self.children.get(name)
+        return float("inf") if slot is None else slot.running()
+
+    def _exhausted(self, slot: Slot, ending: Ending, restarts: int, per: float) -> None:
+        slot.state = "stopped"
+        error = BudgetExhausted(
+            f"{self.slot.path}: {slot.path} would need more than {restarts} restarts in {per:g} s of running",
+            path=self.slot.path,
+            child=slot.path,
+        )
+        error.__cause__ = ending.error
+        self.world.publish(
+            SupervisorExhausted(path=self.slot.path, at=self.world.clock(), child=slot.path, failure=slot.last_failure)
+        )
+        self._fail(error)
+
+    def _quarantine(self, slot: Slot, now: float) -> None:
+        assert isinstance(slot.spec, Spec)
+        slot.state = "quarantined"
+        slot.probing = False
+        cooldown = slot.spec.quarantine.delay(slot.probes, self.world.random)
+        if slot.box is not None:
+            slot.box.unattended = CalleeStopped(f"{slot.path} is quarantined: {slot.last_failure}")
+        self.world.publish(ChildQuarantined(path=slot.path, at=now, cooldown=cooldown, failure=slot.last_failure))
+        self._lifecycle.remind(slot, now + cooldown)
+
+    # --- the clock
+
+    def _on_deadline(self, slot: Slot, now: float) -> None:
+        if slot is self.slot:  # stands for the time at which a sweep goes on, which the sweep knows
+            return
+        match slot.state:
+            case "starting":
+                self._start_timed_out(slot, now)
+            case "ready":
+                self._lifecycle.review(slot, now)
+            case "delayed":
+                self._lifecycle.spawn(slot, now)
+            case "quarantined":
+                slot.probing = True
+                self._lifecycle.spawn(slot, now)
+            case "stopping":
+                self._lifecycle.cancel(slot, now, None, f"did not stop within {slot.spec.stop:g} s")
+            case "cancelled":
+                self._lifecycle.give_up(slot, now)
+
+    def _start_timed_out(self, slot: Slot, now: float) -> None:
+        assert slot.life is not None
+        stack = slot.life.stack()
+        error = StartTimeout(f"{slot.path} was not ready within {slot.spec.start_timeout:g} s; it waits at\n{stack}")
+        first = self._sweep is not None and self._sweep.starting(slot)
+        self._lifecycle.cancel(slot, now, error, "start_timeout")
+        if first:
+            self._refuse_start(slot, error, stack)
+
+    # --- groups
+
+    def _advance(self, now: float) -> None:
+        sweep = self._sweep
+        if sweep is None:
+            return
+        for slot in sweep.to_stop_now():
+            self._ask_to_stop(slot, now, "shutdown" if self._leaving else "restart")
+        if not sweep.stopped:
+            return
+        if now < sweep.resume_at:
+            self._lifecycle.remind(self.slot, sweep.resume_at)
+            return
+        following = sweep.next_to_start()
+        if following is not None:
+            self._lifecycle.spawn(following, now)
+        elif sweep.done:
+            self._sweep = None
+            if not self._leaving:
+                self._ctx.ready()
+
+    def _regroup(self, crashed: Slot, resume_at: float) -> None:
+        """Stop and start again what the strategy ties to the crashed child; an unfinished sweep is taken over."""
+        affected = self._tied_to(crashed)
+        if self._sweep is not None:
+            resume_at = max(resume_at, self._sweep.resume_at)
+        self._sweep = Sweep(
+            stops=self._take_down(affected, "delayed"),
+            starts=[slot for slot in affected if slot.spec.restart != "temporary" or slot.incarnation == 0],
+            resume_at=resume_at,
+        )
+
+    def _tied_to(self, crashed: Slot) -> list[Slot]:
+        slots = list(self.children.values())
+        return slots if self.spec.strategy == "one_for_all" else slots[slots.index(crashed) :]
+
+    def _take_down(self, slots: Iterable[Slot], resting: State = "stopped") -> list[Slot]:
+        """Mark these as leaving, so that no end of theirs counts as a crash; returns those that are alive."""
+        alive: list[Slot] = []
+        for slot in slots:
+            slot.cycling = False
+            if slot.life is not None:
+                slot.leaving = True
+                alive.append(slot)
+            elif slot.state != "finished":
+                slot.state = resting
+                self._lifecycle.deadlines.clear(slot)
+                if self._final:
+                    slot.close()
+        return alive
+
+    def _ask_to_stop(self, slot: Slot, now: float, reason: str) -> None:
+        self._lifecycle.ask_to_stop(slot, now, reason=reason, hurry=self._hurry, final=self._final)
+
+    # --- the end
+
+    def _refuse_start(self, slot: Slot, error: BaseException | None, stack: str = "") -> None:
+        error = error or EndedUnready(f"{slot.path} ended before it was ready")
+        if not isinstance(error, StartFailed):
+            cause = error
+            text = str(failure_of(cause))
+            error = StartFailed(f"{slot.path} did not start: {text}", path=slot.path, stack=stack)
+            error.__cause__ = cause
+        if slot.life is None:
+            slot.state = "stopped"
+        self.world.publish(StartRefused(path=slot.path, at=self.world.clock(), failure=failure_of(error)))
+        self._fail(error)
+
+    def _fail(self, error: BaseException | None) -> None:
+        """Stop everything in order, then raise this; the first reason stands, unless a later one ends the process."""
+        if self._failure is None or not isinstance(error, Exception):
+            self._failure = error
+        self._stop_all()
+
+    def _stop_all(self) -> None:
+        if not self._leaving:
+            self._leaving = True
+            alive = self._take_down(self.children.values())
+            self._sweep = Sweep(stops=alive, together=self.spec.stops_together)
+
+    def _all_cancelled(self) -> None:
+        now = self.world.clock()
+        self._leaving = True
+        alive = self._take_down(self.children.values())
+        self._sweep = Sweep(stops=alive)
+        for slot in alive:
+            if slot.state != "unstopped":
+                self._lifecycle.cancel(slot, now, None, "its supervisor was cancelled")
+
+    # --- what others ask for
+
+    def stop(self, *, hurry: bool, final: bool) -> None:
+        """Stop all children in order; `hurry` skips phase one, `final` says that no restart will follow."""
+        self._request(partial(self._on_stop, hurry, final))
+
+    def _on_stop(self, hurry: bool, final: bool) -> None:
+        now = self.world.clock()
+        if hurry and not self._hurry:
+            self._hurry = True
+            for slot in self.children.values():
+                if slot.state == "stopping" and slot.supervision is not None:
+                    slot.supervision.stop(hurry=True, final=final)
+                elif slot.state == "stopping":
+                    self._lifecycle.cancel(slot, now, None, "hurry")
+        self._final = self._final or final
+        self._stop_all()
+
+    def kill(self, slot: Slot, reason: str) -> None:
+        """Cancel a child at once; what follows is what follows a crash."""
+        self._request(partial(self._on_kill, slot, reason))
+
+    def _on_kill(self, slot: Slot, reason: str) -> None:
+        if slot.life is not None:
+            self._lifecycle.cancel(slot, self.world.clock(), Killed(reason or None), reason or "killed")
+
+    def cycle(self, slot: Slot) -> None:
+        """Stop a child gracefully and start it again with a clean record."""
+        self._request(partial(self._on_cycle, slot))
+
+    def _on_cycle(self, slot: Slot) -> None:
+        now = self.world.clock()
+        if self._leaving:
+            return
+        if slot.state == "quarantined":
+            self._lifecycle.release(slot, now, by_operator=True)
+        slot.pardon()
+        if self.spec.strategy != "one_for_one":
+            self._regroup(slot, now)
+        elif slot.life is None:
+            self._lifecycle.spawn(slot, now)
+        elif not slot.leaving:
+            slot.cycling = True
+            self._ask_to_stop(slot, now, "restart")
+
+    def _stuck(self, slot: Slot) -> None:
+        """A nested supervisor has stopped all it can; the rest of it cannot be stopped."""
+        self._request(partial(self._on_stuck_child, slot))
+
+    def _on_stuck_child(self, slot: Slot) -> None:
+        if slot.life is not None:
+            slot.state = "unstopped"
+            self._lifecycle.deadlines.clear(slot)
