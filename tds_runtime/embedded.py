@@ -168,7 +168,6 @@ class Server:
     def _initialize(self, fresh: Path) -> None:
         _give(fresh)
         target = fresh / "data"
-        _give(fresh.parent, only_pass=True)
         words = [f"--pgdata={target}", f"--username={USER}", "--auth=trust", "--encoding=UTF8", "--locale=C"]
         self._run("initdb", *words)
         shutil.rmtree(self._cluster, ignore_errors=True)
@@ -218,9 +217,10 @@ class Server:
     def _run(self, program: str, *words: str, stdin: str = "") -> None:
         # Files instead of pipes: the server inherits them, and reading a pipe would wait for the server's end.
         owner = _owner()
+        privileges = _drop(owner)
         with tempfile.TemporaryFile("w+") as output:
             result = subprocess.run(  # noqa: S603 - a fixed program with arguments of our own, no shell
-                [str(self._program(program)), *words],
+                [*privileges, str(self._program(program)), *words],
                 check=False,
                 input=stdin,
                 text=True,
@@ -228,9 +228,9 @@ class Server:
                 stderr=output,
                 cwd="/",
                 env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-                user=owner and owner.pw_uid,
-                group=owner and owner.pw_gid,
-                extra_groups=owner and [],
+                user=owner.pw_uid if owner and not privileges else None,
+                group=owner.pw_gid if owner and not privileges else None,
+                extra_groups=[] if owner and not privileges else None,
             )
             if result.returncode:
                 output.seek(0)
@@ -279,11 +279,21 @@ def _owner() -> pwd.struct_passwd | None:
     return next(known[name] for name in (USER, "tds-runtime", "nobody") if name in known)
 
 
-def _give(path: Path, *, only_pass: bool = False) -> None:
+def _drop(owner: pwd.struct_passwd | None) -> list[str]:
+    """Return the words that make a program run as that user, still able to pass the directories that only root may.
+
+    Postgres refuses root by its user number alone. A checkout below a private directory (a home, what mktemp made) is
+    closed to every other user, and opening it to all would be worse than this one capability. Without setpriv there
+    are no words: then the directories have to be open.
+    """
+    setpriv = shutil.which("setpriv")
+    if owner is None or setpriv is None:
+        return []
+    identity = [f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
+    return [setpriv, *identity, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--"]
+
+
+def _give(path: Path) -> None:
     owner = _owner()
-    if owner is None:
-        return
-    if only_pass:
-        path.chmod(path.stat().st_mode | 0o011)
-    else:
+    if owner is not None:
         os.chown(path, owner.pw_uid, owner.pw_gid)
