@@ -40,7 +40,9 @@ def sandbox(
         edition: Which edition's keys the documents have.
         host: The address to listen on.
     """
-    options = Options(host=host, port=port, seed=seed, scale=scale, limits=limits, latency_ms=latency_ms, edition=edition)
+    options = Options(
+        host=host, port=port, seed=seed, scale=scale, limits=limits, latency_ms=latency_ms, edition=edition
+    )
 
     async def run() -> None:
         await serve(options, ready=announce)

@@ -26,7 +26,10 @@ MINUTE = (
     "For security reasons your organization has been blocked as it have exceeded the maximum number of requests per "
     "minute that can originate from an organization."
 )
-BLOCKED = "For security reasons you have been blocked for some time as you have exceeded the maximum number of requests per minute."
+BLOCKED = (
+    "For security reasons you have been blocked for some time as you have exceeded the maximum number of requests "
+    "per minute."
+)
 DAY = "The API call for this organization has exceeded the maximum call rate limit of {limit}."
 BUSY = "You have reached the maximum number of in process requests allowed. Kindly try again after some time."
 UNAUTHORIZED = "You are not authorized to perform this operation"
@@ -42,7 +45,7 @@ class Answer(Struct, frozen=True):
     content_type: bytes = JSON
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer on its way, not an error of ours
+class Refused(Exception):
     """The request ends here, with this answer."""
 
     def __init__(self, answer: Answer) -> None:
@@ -55,7 +58,7 @@ def json_answer(document: Any, status: int = 200, headers: tuple[tuple[bytes, by
     return Answer(status, msgspec.json.encode(document), headers)
 
 
-def success(message: str = "success", status: int = 200, **documents: Any) -> Answer:
+def success(documents: Document, message: str = "success", status: int = 200) -> Answer:
     """The usual envelope: code 0, a message, and what was asked for."""
     return json_answer({"code": 0, "message": message, **documents}, status)
 

@@ -8,7 +8,19 @@ from typing import Any
 
 import anyio
 
-from actors.sandbox.answers import BLOCKED, BUSY, DAY, JSON, MINUTE, RECORDED, UNAUTHORIZED, Answer, Refused, failure, unknown_path
+from actors.sandbox.answers import (
+    BLOCKED,
+    BUSY,
+    DAY,
+    JSON,
+    MINUTE,
+    RECORDED,
+    UNAUTHORIZED,
+    Answer,
+    Refused,
+    failure,
+    unknown_path,
+)
 from actors.sandbox.faults import Fault
 from actors.sandbox.oauth import allowed
 from actors.sandbox.options import ORGANIZATION_ID
@@ -18,7 +30,10 @@ from actors.sandbox.stage import Stage
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
 MOST_BODY = 16 << 20
+REJECTED = {57: UNAUTHORIZED, 14: "Invalid value passed for authtoken."}
+HARD_BLOCK = 43
 THROTTLES = {43: BLOCKED, 44: MINUTE, 45: DAY.format(limit=1000), 1070: BUSY}
 HTML = b"<!DOCTYPE html><html><head><title>Zoho</title></head><body><h1>We will be back shortly</h1></body></html>"
 FILLER = b" " * 65536
@@ -64,7 +79,8 @@ class App:
             return
         api, parts = found
         method: str = scope["method"]
-        call = Call(method=method, api=api, parts=parts, query=parse_query(scope["query_string"]), headers=dict(scope["headers"]))
+        query, headers = parse_query(scope["query_string"]), dict(scope["headers"])
+        call = Call(method=method, api=api, parts=parts, query=query, headers=headers)
         stage.calls[call.endpoint] += 1
         if method != "GET":
             call.body = await _read(receive)
@@ -83,7 +99,8 @@ class App:
         if refusal is not None:
             if stage.switches.throttle_as_200 and b'"code":43' in refusal.body:
                 refusal = Answer(200, refusal.body.replace(b'"code":43', b'"code":"43"'))
-            await self._send(send, refusal, stage.limits.headers(call.api) if scoped and b'"code":43' not in refusal.body else ())
+            bare = not scoped or b'"code":43' in refusal.body
+            await self._send(send, refusal, () if bare else stage.limits.headers(call.api))
             return
         struck = stage.faults.struck(path, call, call.method)
         for planted in struck:
@@ -103,10 +120,10 @@ class App:
             stage.accounts.revoke_access()
         token = stage.accounts.holder(call.headers.get(b"authorization", b""), bearer=stage.switches.bearer_accepted)
         if token is None:
-            code = stage.switches.expired_token_code
-            return failure(401, code, UNAUTHORIZED if code == 57 else "Invalid value passed for authtoken.")  # noqa: PLR2004 - Zoho's code
+            return failure(401, stage.switches.expired_token_code, REJECTED[stage.switches.expired_token_code])
         kind = stage.world.catalogue.named(call.parts[0]) if call.parts else None
-        if not allowed(token, call.api, kind.scope if kind else "settings", call.method):
+        areas = {kind.scope, kind.module} if kind else {"settings"}
+        if not allowed(token, call.api, areas, call.method):
             return failure(401, 57, UNAUTHORIZED)
         organization = call.query.get("organization_id")
         if organization and organization != ORGANIZATION_ID and call.parts[:1] != ("organizations",):
@@ -122,12 +139,13 @@ class App:
             return failure(405, 37, f"The HTTP method {call.method} is not allowed for the requested resource")
         return self._stage.writes.answer(call)
 
-    async def _send(self, send: Send, answer: Answer, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    async def _send(self, send: Send, answer: Answer, headers: Headers) -> None:
         self._stage.statuses[str(answer.status)] += 1
         own = {name for name, _ in answer.headers}
         recorded = tuple(pair for pair in RECORDED if pair[0] not in own) if own else RECORDED
         length = ((b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body)))
-        await send({"type": "http.response.start", "status": answer.status, "headers": (*length, *recorded, *headers, *answer.headers)})
+        start = (*length, *recorded, *headers, *answer.headers)
+        await send({"type": "http.response.start", "status": answer.status, "headers": start})
         await send({"type": "http.response.body", "body": answer.body})
 
     # --- spoiling
@@ -139,9 +157,7 @@ class App:
             with anyio.move_on_after(fault.seconds if fault.seconds is not None else 3600.0):
                 await removed.wait()
 
-    async def _spoilt(
-        self, faults: list[Fault], answer: Answer, send: Send, headers: tuple[tuple[bytes, bytes], ...] = ()
-    ) -> None:
+    async def _spoilt(self, faults: list[Fault], answer: Answer, send: Send, headers: Headers = ()) -> None:
         for fault in faults:
             match fault.kind:
                 case "status":
@@ -149,7 +165,7 @@ class App:
                     answer = failure(fault.status, fault.code, fault.message, extra)
                 case "throttle":
                     code = fault.code if fault.code in THROTTLES else 44
-                    retry = ((b"retry-after", b"3600"),) if code == 43 else ()  # noqa: PLR2004 - Zoho's code
+                    retry = ((b"retry-after", b"3600"),) if code == HARD_BLOCK else ()
                     answer = failure(429, code, THROTTLES[code], retry)
                 case "html":
                     answer = Answer(200, HTML, (), b"text/html;charset=UTF-8")
@@ -164,7 +180,7 @@ class App:
                     pass
         await self._send(send, answer, headers)
 
-    async def _broken(self, fault: Fault, answer: Answer, send: Send, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    async def _broken(self, fault: Fault, answer: Answer, send: Send, headers: Headers) -> None:
         """Promise a body, and send half of it, none of it, drops of it, or far too much."""
         self._stage.statuses[f"{answer.status} {fault.kind}"] += 1
         size = len(answer.body)
@@ -174,14 +190,17 @@ class App:
         if fault.kind == "slow":
             step = fault.bytes or 1
             for at in range(0, size, step):
-                await send({"type": "http.response.body", "body": answer.body[at : at + step], "more_body": at + step < size})
+                drop = answer.body[at : at + step]
+                await send({"type": "http.response.body", "body": drop, "more_body": at + step < size})
                 await anyio.sleep(fault.seconds if fault.seconds is not None else 1.0)
             return
         if fault.kind == "huge":
             for _ in range(0, promised, len(FILLER)):
                 await send({"type": "http.response.body", "body": FILLER, "more_body": True})
         elif fault.kind == "truncate":
-            await send({"type": "http.response.body", "body": answer.body[: fault.bytes or size // 2], "more_body": True})
+            await send(
+                {"type": "http.response.body", "body": answer.body[: fault.bytes or size // 2], "more_body": True}
+            )
         raise ConnectionAbortedError(f"planted: {fault.kind}")
 
 

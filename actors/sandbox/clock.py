@@ -1,4 +1,4 @@
-"""The sandbox's own time: real by default, settable through the control API, written the way the organisation sees it."""
+"""The sandbox's own time: real by default, settable through the control API, written as the organisation sees it."""
 
 from __future__ import annotations
 

@@ -47,13 +47,15 @@ class Contacts:
         facts.update(
             contact_name=name, contact_type="vendor" if vendor else "customer", created=created,
             modified=created if draws.hit(30) else min(END, created + draws.below(300 * DAY)),
-            company_name=name if draws.hit(40) else f"{name} LLC", first_name=draws.pick(FIRST_NAMES) if person else "",
+            company_name=name if draws.hit(40) else f"{name} LLC",
+            first_name=draws.pick(FIRST_NAMES) if person else "",
             last_name=draws.pick(LAST_NAMES) if person else "", email=f"buyer{index}@example.com" if person else "",
             phone=f"+964 770 {draws.below(1000):03d} {draws.below(10000):04d}" if draws.hit(80) else "",
             mobile=f"+964 780 {draws.below(1000):03d} {draws.below(10000):04d}" if draws.hit(50) else "",
             status="inactive" if draws.hit(4) else "active", address=f"{draws.pick(STREETS)} {draws.below(200)}",
             city=draws.pick(CITIES), payment_terms=days, payment_terms_label=label, source="user",
-            currency="USD" if vendor and draws.hit(60) else "IQD", pricebook=draws.below(6) if not vendor and draws.hit(20) else "",
+            currency="USD" if vendor and draws.hit(60) else "IQD",
+            pricebook=draws.below(6) if not vendor and draws.hit(20) else "",
         )  # fmt: skip
         return facts
 
@@ -61,7 +63,8 @@ class Contacts:
         facts: Facts = dict.fromkeys(PATCHABLE, "")
         now = int(self._ground.clock.now())
         facts.update(
-            index=index, id=self.kind.record_id(index), created=now, modified=now, contact_type="customer", status="active",
+            index=index, id=self.kind.record_id(index), created=now, modified=now, contact_type="customer",
+            status="active",
             payment_terms=0, payment_terms_label="Due on Receipt", currency="IQD", source="api",
         )  # fmt: skip
         return facts
@@ -70,13 +73,15 @@ class Contacts:
         """A contact without a company is its own company."""
         facts["company_name"] = facts["company_name"] or facts["contact_name"]
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         patch: Facts = {key: body[key] for key in (*PATCHABLE, "payment_terms", "payment_terms_label") if key in body}
         billing = body.get("billing_address")
         if isinstance(billing, dict):
             patch |= {key: billing[key] for key in ("address", "city") if key in billing}
         for person in body.get("contact_persons") or ():
-            patch |= {key: person[key] for key in ("first_name", "last_name", "email", "phone", "mobile") if key in person}
+            patch |= {
+                key: person[key] for key in ("first_name", "last_name", "email", "phone", "mobile") if key in person
+            }
         return patch
 
     def touched(self, facts: Facts) -> Facts:
@@ -90,9 +95,11 @@ class Contacts:
         receivable, payable, credits_left = self._ground.balances(facts["index"])
         rate = DOLLAR_RATE if facts["currency"] == "USD" else 1.0
         return {
-            "outstanding_receivable_amount": round(receivable / rate, 2), "outstanding_receivable_amount_bcy": receivable,
+            "outstanding_receivable_amount": round(receivable / rate, 2),
+            "outstanding_receivable_amount_bcy": receivable,
             "outstanding_payable_amount": round(payable / rate, 2), "outstanding_payable_amount_bcy": payable,
-            "unused_credits_receivable_amount": round(credits_left / rate, 2), "unused_credits_receivable_amount_bcy": credits_left,
+            "unused_credits_receivable_amount": round(credits_left / rate, 2),
+            "unused_credits_receivable_amount_bcy": credits_left,
         }  # fmt: skip
 
     def _shared(self, facts: Facts) -> Facts:
@@ -100,7 +107,8 @@ class Contacts:
         clock = self._ground.clock
         shared |= self._money(facts)
         shared |= {
-            "contact_id": facts["id"], "status": facts["status"], "source": facts["source"], "website": facts["website"],
+            "contact_id": facts["id"], "status": facts["status"], "source": facts["source"],
+            "website": facts["website"],
             "payment_terms": facts["payment_terms"], "payment_terms_label": facts["payment_terms_label"],
             "payment_terms_id": "5260000000000093081", "currency_code": facts["currency"],
             "currency_id": DOLLAR if facts["currency"] == "USD" else DINAR,
@@ -108,7 +116,7 @@ class Contacts:
         }  # fmt: skip
         return shared
 
-    def row(self, facts: Facts, api: str) -> Document:
+    def row(self, facts: Facts, _api: str) -> Document:
         clock = self._ground.clock
         row = self._shapes["row"] | self._shared(facts)
         row["customer_name"] = row["vendor_name"] = facts["contact_name"]
@@ -120,9 +128,11 @@ class Contacts:
     def billing(self, facts: Facts) -> Document:
         """The billing address as a detail has it."""
         index = facts["index"]
-        return self._shapes["detail"]["billing_address"] | {
+        shape: Document = self._shapes["detail"]["billing_address"]
+        return shape | {
             "address_id": self.kind.part_id(index, 12), "address": facts["address"], "city": facts["city"],
-            "country": "Iraq" if facts["address"] else "", "country_code": "IQ" if facts["address"] else "", "phone": facts["phone"],
+            "country": "Iraq" if facts["address"] else "", "country_code": "IQ" if facts["address"] else "",
+            "phone": facts["phone"],
         }  # fmt: skip
 
     def _persons(self, facts: Facts) -> list[Document]:
@@ -131,18 +141,20 @@ class Contacts:
         known = {key: facts[key] for key in ("first_name", "last_name", "email", "phone", "mobile")}
         return [self._shapes["person"] | known | {"contact_person_id": self.kind.part_id(facts["index"], 11)}]
 
-    def detail(self, facts: Facts, api: str) -> Document:
+    def detail(self, facts: Facts, _api: str) -> Document:
         clock, index = self._ground.clock, facts["index"]
-        detail = self._shapes["detail"] | self._shared(facts)
+        shape = self._shapes["detail"]
+        detail = shape | self._shared(facts)
         symbol = "$" if facts["currency"] == "USD" else "IQD"
         pricebook = facts["pricebook"]
         detail |= {
             "currency_symbol": symbol, "notes": facts["notes"], "billing_address": self.billing(facts),
-            "shipping_address": self._shapes["detail"]["shipping_address"] | {"address_id": self.kind.part_id(index, 13)},
+            "shipping_address": shape["shipping_address"] | {"address_id": self.kind.part_id(index, 13)},
             "entity_address_id": self.kind.part_id(index, 15), "contact_persons": self._persons(facts),
             "primary_contact_id": self.kind.part_id(index, 11) if facts["first_name"] else "",
             "created_date": clock.pretty_date(facts["created"]), "created_by_name": "Sample Owner",
-            "created_by_id": OWNER_ID, "last_modified_by_id": OWNER_ID, "is_bcy_only_contact": facts["currency"] == "IQD",
+            "created_by_id": OWNER_ID, "last_modified_by_id": OWNER_ID,
+            "is_bcy_only_contact": facts["currency"] == "IQD",
             "pricebook_id": self._ground.kind("pricebooks").record_id(pricebook) if pricebook != "" else "",
             "pricebook_name": self._ground.facts("pricebooks", pricebook)["name"] if pricebook != "" else "",
         }  # fmt: skip

@@ -34,7 +34,7 @@ class Tokens(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     code: bool = False
 
 
-async def _wrong(request: Request, error: Exception) -> Response:
+async def _wrong(_request: Request, error: Exception) -> Response:
     return json_response({"error": str(error)}, 400)
 
 
@@ -68,13 +68,15 @@ class Control:
         clock = self._stage.clock
         return {"now": clock.stamp(clock.now()), "seconds": clock.now(), "frozen": clock.frozen}
 
-    async def overview(self, request: Request) -> Response:
+    async def overview(self, _request: Request) -> Response:
         stage = self._stage
         world = stage.world
         return json_response({
-            "options": stage.options, "switches": stage.switches, "clock": self._time(), "limits": stage.limits.statistics(),
+            "options": stage.options, "switches": stage.switches, "clock": self._time(),
+            "limits": stage.limits.statistics(),
             "counts": {kind.module: world.count(kind.module) for kind in world.catalogue.kinds},
-            "oauth": stage.accounts.statistics(), "faults": stage.faults.statistics(), "webhooks": self._deliveries.state(),
+            "oauth": stage.accounts.statistics(), "faults": stage.faults.statistics(),
+            "webhooks": self._deliveries.state(),
             "calls": stage.calls.total(),
         })  # fmt: skip
 
@@ -151,13 +153,15 @@ class Control:
         if request.method == "DELETE":
             stage.calls.clear()
             stage.statuses.clear()
-        return json_response({"total": stage.calls.total(), "calls": dict(stage.calls.most_common()), "statuses": stage.statuses})
+        return json_response(
+            {"total": stage.calls.total(), "calls": dict(stage.calls.most_common()), "statuses": stage.statuses}
+        )
 
     async def latency(self, request: Request) -> Response:
         asked = msgspec.json.decode(await request.body(), type=dict[str, float])
         self._stage.latency = asked["ms"] / 1000
         return json_response({"ms": asked["ms"]})
 
-    async def reset(self, request: Request) -> Response:
+    async def reset(self, _request: Request) -> Response:
         self._stage.reset()
         return json_response({"reset": True})

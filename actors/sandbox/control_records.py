@@ -21,9 +21,13 @@ from actors.sandbox.world import Changed
 
 BLOCK = 200
 BLANK = {"customerpayments", "vendorpayments"}
+READ_BY_ENTITIES = frozenset({
+    "line_items", "customer_id", "vendor_id", "custom_fields", "billing_address", "contact_persons", "address",
+    "pricebook_items", "invoices", "bills", "salesorder_id",
+})  # fmt: skip
 
 
-class Wrong(Exception):  # noqa: N818 - an answer to a control call, not a failure
+class Wrong(Exception):
     """The control call asks for something that is not there or cannot be."""
 
 
@@ -107,7 +111,12 @@ class Records:
         """All living indexes; `customer` and `vendor` name halves of the contacts."""
         kind = self.kind(name)
         found = self._stage.world.living(kind.module)
-        half = contact_type or {"customer": "customer", "customers": "customer", "vendor": "vendor", "vendors": "vendor"}.get(name, "")
+        half = contact_type or {
+            "customer": "customer",
+            "customers": "customer",
+            "vendor": "vendor",
+            "vendors": "vendor",
+        }.get(name, "")
         if kind.module != "contacts" or not half:
             return list(found)
         return [index for index in found if self._contact_type(index) == half]
@@ -137,20 +146,21 @@ class Records:
         """The facts that `set` states, and the keys that are no facts: those go into the documents as they are."""
         world = self._stage.world
         facts = world.facts(kind.module, index) if index is not None else world.entities[kind.module].blank(0)
-        patch = world.entities[kind.module].adopt(body, facts)
+        patch = world.entities[kind.module].adopt(body)
         for key in ("status", "payment_made", "salesperson_name", "contact_type", "pricebook_items"):
             if key in body and key in facts:
                 patch[key] = body[key]
-        known = {*patch, "line_items", "customer_id", "vendor_id", "custom_fields", "billing_address", "contact_persons",
-                 "address", "pricebook_items", "invoices", "bills", "salesorder_id"}  # fmt: skip
+        known = READ_BY_ENTITIES | set(patch)
         return patch, {key: value for key, value in body.items() if key not in known}
 
     # --- calls
 
-    async def counts(self, request: Request) -> Response:
+    async def counts(self, _request: Request) -> Response:
         world = self._stage.world
         counts = {kind.module: world.count(kind.module) for kind in world.catalogue.kinds}
-        return json_response(counts | {"customers": len(self.living("customer")), "vendors": len(self.living("vendor"))})
+        return json_response(
+            counts | {"customers": len(self.living("customer")), "vendors": len(self.living("vendor"))}
+        )
 
     async def edit(self, request: Request) -> Response:
         asked = msgspec.json.decode(await request.body(), type=Chosen)
@@ -168,7 +178,9 @@ class Records:
             else:
                 patch, rest = stage.world.touch(kind.module, index), {}
             loud = self._loud(asked.webhooks)
-            changed.append(stage.desk.change(kind.module, index, patch, loud=loud, extra=rest | asked.extra, stamp=stamp))
+            changed.append(
+                stage.desk.change(kind.module, index, patch, loud=loud, extra=rest | asked.extra, stamp=stamp)
+            )
         return json_response({"records": changed})
 
     async def create(self, request: Request) -> Response:
@@ -199,12 +211,16 @@ class Records:
         asked = msgspec.json.decode(await request.body(), type=Moves)
         world, kind, locations = self._stage.world, self.kind("items"), self.kind("locations")
         moves = [
-            (self.index(kind, move.id), self.index(locations, move.location_id) if move.location_id else 0, move.quantity)
+            (
+                self.index(kind, move.id),
+                self.index(locations, move.location_id) if move.location_id else 0,
+                move.quantity,
+            )
             for move in asked.moves
         ]
         tracked = [index for index in world.living("items") if world.items.tracked(index)] if asked.random else []
         for index in self._random.sample(tracked, min(asked.random, len(tracked))):
-            moves.append((index, 0, float(self._random.choice((-3, -2, -1, 1, 2, 5)))))
+            moves += [(index, 0, float(self._random.choice((-3, -2, -1, 1, 2, 5))))]
         return json_response({"records": [self._moved(*move, loud=self._loud(asked.webhooks)) for move in moves]})
 
     def _moved(self, index: int, location: int, quantity: float, *, loud: bool) -> dict[str, Any]:
@@ -221,13 +237,17 @@ class Records:
         index = self.index(self.kind(module), record_id)
         payment, document = self._stage.desk.pay(module, index, asked.amount, loud=self._loud(asked.webhooks))
         facts = self._stage.world.facts(module, index)
-        return json_response({"payment": payment, "document": document, "balance": facts["balance"], "status": facts["status"]})
+        return json_response(
+            {"payment": payment, "document": document, "balance": facts["balance"], "status": facts["status"]}
+        )
 
     # --- the truth
 
     async def truth(self, request: Request) -> Response:
         name, asked = request.path_params["entity"], request.query_params
-        view: Literal["list", "detail", "ids"] = msgspec.convert(asked.get("view", "list"), Literal["list", "detail", "ids"])
+        view: Literal["list", "detail", "ids"] = msgspec.convert(
+            asked.get("view", "list"), Literal["list", "detail", "ids"]
+        )
         living = self.living(name, asked.get("contact_type", ""))
         lines = self._lines(self.kind(name), living, view, asked.get("api", "books"))
         return StreamingResponse(lines, media_type="application/x-ndjson")
@@ -245,7 +265,9 @@ class Records:
             stamp = stage.clock.stamp(facts["modified"])
             version = stage.world.version(kind.module, index)
             entity = stage.workflows.entity_of(kind.module, index)
-            return msgspec.json.encode(Changed(entity=entity, id=facts["id"], version=version, last_modified_time=stamp))
+            return msgspec.json.encode(
+                Changed(entity=entity, id=facts["id"], version=version, last_modified_time=stamp)
+            )
         write = stage.documents.row if view == "list" else stage.documents.detail
         return write(kind.module, index, api)
 
@@ -253,7 +275,9 @@ class Records:
         kind, asked, stage = self.kind(request.path_params["entity"]), request.query_params, self._stage
         index = self.index(kind, request.path_params["id"])
         past = stage.world.past(kind.module, index, int(asked["version"])) if "version" in asked else None
-        if past is None and asked.get("version", str(version := stage.world.version(kind.module, index))) != str(version):
+        if past is None and asked.get("version", str(version := stage.world.version(kind.module, index))) != str(
+            version
+        ):
             raise Wrong(f"version {asked['version']} is not kept")
         if asked.get("view") == "webhook":
             return Response(stage.documents.webhook(kind.module, index, past), media_type="application/json")

@@ -92,23 +92,25 @@ class Deliveries:
         numbers: list[int] = []
         for _ in range(asked.times):
             for module, index in targets:
-                numbers += self._stage.workflows.send(module, index, event=asked.event, variant=asked.variant, url=asked.url)
+                numbers += self._stage.workflows.send(
+                    module, index, event=asked.event, variant=asked.variant, url=asked.url
+                )
         return json_response({"queued": len(numbers), "deliveries": numbers})
 
     async def chaos(self, request: Request) -> Response:
         self._stage.post.spoil(msgspec.json.decode(await request.body(), type=Chaos))
         return json_response(self._stage.post.chaos)
 
-    async def statistics(self, request: Request) -> Response:
+    async def statistics(self, _request: Request) -> Response:
         return json_response(self._stage.post.statistics())
 
     async def deliveries(self, request: Request) -> Response:
         limit = int(request.query_params.get("limit", "100"))
         letters = list(self._stage.post.letters)[-limit:]
         shown = [
-            {"number": letter.number, "url": letter.hook.url, "entity": letter.entity, "id": letter.record_id, "event": letter.event,
-             "signed": letter.signed, "tries": letter.tries, "status": letter.status, "answer": letter.answer,
-             "milliseconds": round(letter.milliseconds, 2)}
+            {"number": letter.number, "url": letter.hook.url, "entity": letter.entity, "id": letter.record_id,
+             "event": letter.event, "signed": letter.signed, "tries": letter.tries, "status": letter.status,
+              "answer": letter.answer,              "milliseconds": round(letter.milliseconds, 2)}
             for letter in reversed(letters)
         ]  # fmt: skip
         return json_response({"deliveries": shown})

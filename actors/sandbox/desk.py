@@ -32,7 +32,9 @@ class Desk:
                 self._world.move(line.item, facts["location"], line.quantity)
         return self._told(module, index, "created", changed, loud=loud)
 
-    def change(self, module: str, index: int, patch: Facts, *, loud: bool, extra: Document | None = None, stamp: str = "now") -> Changed:
+    def change(
+        self, module: str, index: int, patch: Facts, *, loud: bool, extra: Document | None = None, stamp: str = "now"
+    ) -> Changed:
         """Edit a record."""
         changed = self._world.change(module, index, patch, extra=extra, stamp=stamp)
         return self._told(module, index, "edited", changed, loud=loud)
@@ -47,7 +49,7 @@ class Desk:
         return self._told(module, index, "deleted", changed, loud=loud)
 
     def pay(self, module: str, index: int, amount: float | None, *, loud: bool) -> tuple[Changed, Changed]:
-        """Pay an invoice or a bill: a payment is made, the document's balance and stamp move, the contact's stamp does not."""
+        """Pay an invoice or a bill: the document's balance and stamp move, the contact's stamp does not."""
         facts = self._world.facts(module, index)
         paid = {"amount": facts["balance"] if amount is None else amount, "applied": index, "contact": facts["contact"]}
         if "currency" in facts:
@@ -56,7 +58,9 @@ class Desk:
         after = self._world.facts(module, index)
         stamp = self._world.clock.stamp(after["modified"])
         entity = self._world.kind(module).entity
-        document = Changed(entity=entity, id=after["id"], version=self._world.version(module, index), last_modified_time=stamp)
+        document = Changed(
+            entity=entity, id=after["id"], version=self._world.version(module, index), last_modified_time=stamp
+        )
         return payment, document
 
     def _settle(self, module: str, index: int, amount: float, *, loud: bool) -> None:

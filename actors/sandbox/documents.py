@@ -15,7 +15,10 @@ from actors.sandbox.world import Past, World
 
 # A change of the one makes the written forms of the others stale.
 DEPENDENTS = {
-    "contacts": ("invoices", "salesorders", "bills", "creditnotes", "customerpayments", "vendorpayments", "salesreturns", "items"),
+    "contacts": (
+        "invoices", "salesorders", "bills", "creditnotes", "customerpayments", "vendorpayments", "salesreturns",
+        "items",
+    ),
     "invoices": ("salesorders", "customerpayments"),
     "bills": ("vendorpayments",),
     "creditnotes": ("salesreturns",),
@@ -63,7 +66,7 @@ class Documents:
         document = entity.row(facts, api) if form == "row" else entity.detail(facts, api)
         if self._edition == "in":
             document |= added_keys(module, facts)
-        extra = past.extra if past is not None else self._world.extra(module, index)
+        extra = past.extra if past is not None else self._world.added(module, index)
         return document | extra if extra else document
 
     def webhook(self, module: str, index: int, past: Past | None = None) -> bytes:
@@ -84,7 +87,6 @@ class Documents:
             self._room += sum(map(len, self._kept[dependent].values()))
             self._kept[dependent].clear()
 
-
     def forget_all(self) -> None:
         """Write everything anew from now on."""
         self._room += sum(len(body) for kept in self._kept.values() for body in kept.values())
@@ -94,7 +96,9 @@ class Documents:
 def twins(detail: Document, facts: Facts, clock: Clock) -> Document:
     """The locale's text of what a webhook repeats as `*_formatted`."""
     symbol = detail.get("currency_symbol") or "IQD"
-    found = {f"{key}_formatted": f"{symbol}{detail[key]:,.2f}" for key in MONEY if isinstance(detail.get(key), float)}
+    found: Document = {
+        f"{key}_formatted": f"{symbol}{detail[key]:,.2f}" for key in MONEY if isinstance(detail.get(key), float)
+    }
     for key in ("status", "contact_type"):
         if key in detail:
             found[f"{key}_formatted"] = str(detail[key]).replace("_", " ").title()

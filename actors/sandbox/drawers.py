@@ -1,4 +1,4 @@
-"""Modules this sandbox keeps only what clients put into: estimates, journals, taxes, workflows and some seventy more."""
+"""Modules that hold only what clients put into them: estimates, journals, taxes, workflows and some seventy more."""
 
 from __future__ import annotations
 
@@ -11,38 +11,52 @@ from actors.sandbox.shapes import Document
 
 # module: (plural key, singular key, id key); the id key "" follows from the singular
 NAMES: dict[str, tuple[str, str, str]] = {
-    "chartofaccounts": ("chartofaccounts", "chart_of_account", "account_id"), "itemgroups": ("itemgroups", "item_group", "group_id"),
-    "compositeitems": ("composite_items", "composite_item", ""), "transferorders": ("transfer_orders", "transfer_order", ""),
-    "purchaseorders": ("purchaseorders", "purchaseorder", ""), "shipmentorders": ("shipmentorders", "shipmentorder", "shipment_id"),
-    "currencies": ("currencies", "currency", ""), "taxes": ("taxes", "tax", ""), "taxauthorities": ("tax_authorities", "tax_authority", ""),
+    "chartofaccounts": ("chartofaccounts", "chart_of_account", "account_id"),
+    "itemgroups": ("itemgroups", "item_group", "group_id"),
+    "compositeitems": ("composite_items", "composite_item", ""),
+    "transferorders": ("transfer_orders", "transfer_order", ""),
+    "purchaseorders": ("purchaseorders", "purchaseorder", ""),
+    "shipmentorders": ("shipmentorders", "shipmentorder", "shipment_id"),
+    "currencies": ("currencies", "currency", ""), "taxes": ("taxes", "tax", ""),
+    "taxauthorities": ("tax_authorities", "tax_authority", ""),
     "taxexemptions": ("tax_exemptions", "tax_exemption", ""), "taxgroups": ("tax_groups", "tax_group", ""),
-    "vendorcredits": ("vendorcredits", "vendor_credit", ""), "bankaccounts": ("bankaccounts", "bankaccount", "account_id"),
+    "vendorcredits": ("vendorcredits", "vendor_credit", ""),
+    "bankaccounts": ("bankaccounts", "bankaccount", "account_id"),
     "banktransactions": ("banktransactions", "banktransaction", "transaction_id"), "bankrules": ("rules", "rule", ""),
-    "recurringinvoices": ("recurring_invoices", "recurring_invoice", ""), "recurringbills": ("recurring_bills", "recurring_bill", ""),
-    "recurringexpenses": ("recurring_expenses", "recurring_expense", ""), "timeentries": ("time_entries", "time_entry", ""),
+    "recurringinvoices": ("recurring_invoices", "recurring_invoice", ""),
+    "recurringbills": ("recurring_bills", "recurring_bill", ""),
+    "recurringexpenses": ("recurring_expenses", "recurring_expense", ""),
+    "timeentries": ("time_entries", "time_entry", ""),
     "employees": ("employees", "employee", ""), "creditnodes": ("creditnodes", "creditnode", ""),
     "salespersons": ("data", "salesperson", "salesperson_id"), "categories": ("categories", "category", ""),
-    "salesreturnreceives": ("salesreturnreceives", "salesreturnreceive", "receive_id"), "fields": ("fields", "field", ""),
+    "salesreturnreceives": ("salesreturnreceives", "salesreturnreceive", "receive_id"),
+    "fields": ("fields", "field", ""),
     "basecurrencyadjustment": ("base_currency_adjustments", "base_currency_adjustment", ""),
     "reportingtags": ("reporting_tags", "reporting_tag", "tag_id"), "webhooks": ("webhooks", "webhook", ""),
     "workflows": ("workflows", "workflow", ""), "custommodules": ("custommodules", "custommodule", "module_id"),
 }  # fmt: skip
 PLAIN = frozenset({
-    "estimates", "expenses", "journals", "projects", "tasks", "packages", "purchasereceives", "retainerinvoices", "salesreceipts",
-    "deliverychallans", "documents", "customerdebitnotes", "customviews", "fixedassets", "fixedassettypes", "brands", "bundles",
-    "templates", "emailtemplates", "custombuttons", "preferences", "openingbalances", "crm", "contactpersons", "autonumbers",
+    "estimates", "expenses", "journals", "projects", "tasks", "packages", "purchasereceives", "retainerinvoices",
+    "salesreceipts",
+    "deliverychallans", "documents", "customerdebitnotes", "customviews", "fixedassets", "fixedassettypes", "brands",
+    "bundles",
+    "templates", "emailtemplates", "custombuttons", "preferences", "openingbalances", "crm", "contactpersons",
+    "autonumbers",
     "inventoryreasons", "units", "purchase_receives", "cm",
 })  # fmt: skip
 SEEDED: dict[str, tuple[Document, ...]] = {
     "currencies": (
-        {"currency_id": "5260000000000000097", "currency_code": "IQD", "currency_name": "IQD- Iraqi Dinar", "currency_symbol": "IQD",
-         "price_precision": 2, "currency_format": "###,##0.00", "is_base_currency": True, "exchange_rate": 0.0, "effective_date": ""},
-        {"currency_id": "5260000000000000098", "currency_code": "USD", "currency_name": "USD- United States Dollar", "currency_symbol": "$",
-         "price_precision": 2, "currency_format": "1,234,567.89", "is_base_currency": False, "exchange_rate": 1310.0, "effective_date": ""},
+        {"currency_id": "5260000000000000097", "currency_code": "IQD", "currency_name": "IQD- Iraqi Dinar",
+         "currency_symbol": "IQD", "price_precision": 2, "currency_format": "###,##0.00", "is_base_currency": True,
+         "exchange_rate": 0.0, "effective_date": ""},
+        {"currency_id": "5260000000000000098", "currency_code": "USD", "currency_name": "USD- United States Dollar",
+         "currency_symbol": "$", "price_precision": 2, "currency_format": "1,234,567.89", "is_base_currency": False,
+         "exchange_rate": 1310.0, "effective_date": ""},
     ),
     "categories": (
         {"category_id": "-1", "name": "ROOT", "parent_category_id": "", "url": "", "has_active_items": False},
-        {"category_id": "5260000000000070001", "name": "Accessories", "parent_category_id": "-1", "url": "", "has_active_items": True},
+        {"category_id": "5260000000000070001", "name": "Accessories", "parent_category_id": "-1", "url": "",
+         "has_active_items": True},
     ),
 }  # fmt: skip
 FOLDERS = frozenset({"settings"})
@@ -85,16 +99,17 @@ class Drawers:
             rows = self.rows(module) if not rest else []
             if module == "categories" and call.query.get("include_root_category") == "false":
                 rows = rows[1:]
-            context = {} if module in UNPAGED else {"page_context": self._context(module, rows)}
-            return success(**{plural if not rest else rest[-1]: rows}, **context)
+            context = {} if module in UNPAGED else {"page_context": self._context(module)}
+            return success({plural if not rest else rest[-1]: rows, **context})
         record = self._kept.get(module, {}).get(rest[0])
         if record is None:
             raise missing()
-        return success(**({singular: record} if len(rest) == 1 else {rest[1]: record.get(rest[1], [])}))
+        return success({singular: record} if len(rest) == 1 else {rest[1]: record.get(rest[1], [])})
 
-    def _context(self, module: str, rows: list[Document]) -> Document:
+    def _context(self, module: str) -> Document:
         return {
-            "page": 1, "per_page": 200, "has_more_page": False, "report_name": module.title(), "applied_filter": "Status.All",
+            "page": 1, "per_page": 200, "has_more_page": False, "report_name": module.title(),
+            "applied_filter": "Status.All",
             "custom_fields": [], "sort_column": "created_time", "sort_order": "D",
         }  # fmt: skip
 
@@ -104,10 +119,14 @@ class Drawers:
         _, singular, id_key = self._names(module)
         label = singular.replace("_", " ")
         if call.method == "POST" and (not rest or not rest[0].isdigit()):
-            return self._create(call, module, singular, id_key) if not rest else success(f"The {label} has been saved.")
+            return (
+                self._create(call, module, singular, id_key)
+                if not rest
+                else success({}, f"The {label} has been saved.")
+            )
         if not rest:
             self._kept.setdefault(module, {})["0"] = call.document()
-            return success(f"The {label} has been updated.")
+            return success({}, f"The {label} has been updated.")
         record = self._kept.get(module, {}).get(rest[0])
         if record is None:
             raise missing()
@@ -118,7 +137,8 @@ class Drawers:
         else:
             record |= call.document() | {"last_modified_time": self._clock.stamp(self._clock.now())}
         self._tell(module)
-        return success(f"The {label} has been {'deleted' if call.method == 'DELETE' else 'updated'}.", **{singular: record})
+        done = "deleted" if call.method == "DELETE" else "updated"
+        return success({singular: record}, f"The {label} has been {done}.")
 
     def _create(self, call: Call, module: str, singular: str, id_key: str) -> Answer:
         self._made += 1
@@ -126,7 +146,7 @@ class Drawers:
         record = {id_key: record_id, **call.document(), "created_time": now, "last_modified_time": now}
         self._kept.setdefault(module, {})[record_id] = record
         self._tell(module)
-        return success(f"The {singular.replace('_', ' ')} has been added.", 201, **{singular: record})
+        return success({singular: record}, f"The {singular.replace('_', ' ')} has been added.", 201)
 
     def _tell(self, module: str) -> None:
         for listener in self.on_write:

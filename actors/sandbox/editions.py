@@ -18,12 +18,23 @@ def added_keys(module: str, facts: Facts) -> Document:
             }  # fmt: skip
         case "contacts":
             return {
-                "gst_no": facts["gst_no"] or GST, "gst_treatment": "business_gst", "place_of_contact": "MH", "pan_no": "",
+                "gst_no": facts["gst_no"] or GST, "gst_treatment": "business_gst", "place_of_contact": "MH",
+                "pan_no": "",
                 "udyam_reg_no": "", "udyam_reg_type": "", "is_taxable": True, "tax_treatment": "business_gst",
             }  # fmt: skip
         case "invoices" | "salesorders" | "creditnotes":
-            return {"place_of_supply": "MH", "gst_no": GST, "gst_treatment": "business_gst", "is_reverse_charge_applied": False}
+            return {
+                "place_of_supply": "MH",
+                "gst_no": GST,
+                "gst_treatment": "business_gst",
+                "is_reverse_charge_applied": False,
+            }
         case "bills":
-            return {"source_of_supply": "MH", "destination_of_supply": "MH", "gst_no": GST, "gst_treatment": "business_gst"}
+            return {
+                "source_of_supply": "MH",
+                "destination_of_supply": "MH",
+                "gst_no": GST,
+                "gst_treatment": "business_gst",
+            }
         case _:
             return {}

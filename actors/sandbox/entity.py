@@ -54,18 +54,18 @@ class Entity(Protocol):
     def blank(self, index: int) -> Facts:
         """The facts of a record made through the API, before its body is laid over."""
 
-    def complete(self, facts: Facts) -> None:
+    def complete(self, facts: Facts, /) -> None:
         """Work out what follows from the other facts: totals, balances, statuses."""
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         """The facts that a written document body states."""
 
     def touched(self, facts: Facts) -> Facts:
         """A small change that shows both in the list row and in the detail."""
 
-    def row(self, facts: Facts, api: str) -> Document: ...
+    def row(self, facts: Facts, api: str, /) -> Document: ...
 
-    def detail(self, facts: Facts, api: str) -> Document: ...
+    def detail(self, facts: Facts, api: str, /) -> Document: ...
 
 
 def created_at(ground: Ground, kind: Kind, index: int, jitter: int) -> int:

@@ -11,7 +11,8 @@ from msgspec import Struct
 from actors.sandbox.request import Call
 
 Kind = Literal[
-    "status", "latency", "hang", "truncate", "html", "close", "slow", "huge", "garbage", "empty", "repeat_page", "skip_page",
+    "status", "latency", "hang", "truncate", "html", "close", "slow", "huge", "garbage", "empty", "repeat_page",
+    "skip_page",
     "revoke", "throttle",
 ]  # fmt: skip
 
@@ -84,6 +85,11 @@ class Faults:
     def statistics(self) -> list[dict[str, object]]:
         """Each planted failure with how often it fired."""
         return [
-            {"fault": planted.number, **msgspec.to_builtins(planted.fault), "fired": planted.fired, "matched": planted.matched}
+            {
+                "fault": planted.number,
+                **msgspec.to_builtins(planted.fault),
+                "fired": planted.fired,
+                "matched": planted.matched,
+            }
             for planted in self._planted.values()
         ]

@@ -9,6 +9,7 @@ from actors.sandbox.shapes import Document, Shapes
 from actors.sandbox.words import BRANDS, CATEGORIES, NOUNS, SERVICES, SOURCES, UNITS
 
 PRICES, NAMES, STOCKS = 110, 111, 112
+SERVICE_EVERY, SERVICE_AT, PICTURE_EVERY = 16, 7, 8
 STOCK_KEYS = ("stock_on_hand", "available_stock", "actual_available_stock")
 TRACKED_ONLY = frozenset({
     *STOCK_KEYS, "reorder_level", "initial_stock", "initial_stock_rate", "asset_value", "committed_stock",
@@ -34,7 +35,7 @@ class Items:
 
     def tracked(self, index: int) -> bool:
         """Every sixteenth item is a service, without stock."""
-        return index % 16 != 7
+        return index % SERVICE_EVERY != SERVICE_AT
 
     def rates(self, index: int) -> tuple[float, float]:
         """Sales and purchase rate: multiples of a quarter, so that sums are exact."""
@@ -62,14 +63,16 @@ class Items:
         tracked = self.tracked(index)
         created = created_at(self._ground, self.kind, index, draws.below(1000))
         modified = created if draws.hit(30) else min(END, created + draws.below(200 * DAY))
-        pictured = tracked and index % 8 == 0
+        pictured = tracked and index % PICTURE_EVERY == 0
         facts.update(
             name=self.name(index), rate=rate, purchase_rate=purchase_rate, unit=self.unit(index), created=created,
             modified=modified, sku=f"SKU-{index:05d}" if tracked else "", brand=draws.pick(BRANDS) if tracked else "",
             category_name=draws.pick(CATEGORIES) if tracked else "", source=draws.pick(SOURCES),
-            status="inactive" if draws.hit(6) else "active", description="" if draws.hit(60) else f"{facts['id'][-4:]} — 2.4 GHz, «أصلي»",
+            status="inactive" if draws.hit(6) else "active",
+            description="" if draws.hit(60) else f"{facts['id'][-4:]} — 2.4 GHz, «أصلي»",
             reorder_level=float(draws.between(1, 20)) if tracked and draws.hit(70) else "",
-            upc=f"62910{index:08d}" if tracked and draws.hit(50) else "", image_name=f"item-{index}.png" if pictured else "",
+            upc=f"62910{index:08d}" if tracked and draws.hit(50) else "",
+            image_name=f"item-{index}.png" if pictured else "",
             cf_name_ar=f"{NOUNS[draws.below(len(NOUNS))][1]} {index}" if draws.hit(40) else "",
             vendor=draws.below(max(1, self._ground.vendors)) if tracked and draws.hit(60) else -1,
             item_type="inventory" if tracked else "sales", product_type="goods" if tracked else "service",
@@ -91,7 +94,7 @@ class Items:
             contact = self._ground.customers + facts["vendor"]
             facts["vendor_name"] = self._ground.facts("contacts", contact)["contact_name"]
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         patch: Facts = {key: body[key] for key in PATCHABLE if key in body}
         for key in ("rate", "purchase_rate"):
             if key in patch:
@@ -179,7 +182,7 @@ class Items:
         return {
             "group_id": self.kind.part_id(facts["index"], 4), "group_name": facts["name"], "brand": facts["brand"],
             "category_name": category,
-            "category_id": self.kind.part_id(9_000_000 + CATEGORIES.index(category), 7) if category in CATEGORIES and category else "",
+            "category_id": f"52600000000000700{len(category):02d}" if category else "",
         }  # fmt: skip
 
     def _custom_fields(self, facts: Facts) -> list[Document]:
@@ -196,19 +199,21 @@ class Items:
         style, places = self._stock_places(facts["index"])
         return {**totals, "reorder_level": facts["reorder_level"], style: places}
 
-    def detail(self, facts: Facts, api: str) -> Document:
+    def detail(self, facts: Facts, _api: str) -> Document:
         index, rate = facts["index"], facts["rate"]
         detail = self._shape("detail", facts) | self._shared(facts) | self._group(facts) | self._placed(facts)
         if "available_stock" in detail:
             free = detail["actual_available_stock"]
             detail |= {
-                "actual_committed_stock": detail["available_stock"] - free, "available_for_sale_stock": detail["available_stock"],
+                "actual_committed_stock": detail["available_stock"] - free,
+                "available_for_sale_stock": detail["available_stock"],
                 "actual_available_for_sale_stock": free, "inventory_account_id": "5260000000000034001",
                 "inventory_account_name": "Inventory Asset",
             }  # fmt: skip
         value = facts["cf_name_ar"]
         return detail | {
-            "upc": facts["upc"], "pricebook_rate": rate, "sales_rate": rate, "unit_id": "5260000000000034046" if facts["unit"] else "",
+            "upc": facts["upc"], "pricebook_rate": rate, "sales_rate": rate,
+            "unit_id": "5260000000000034046" if facts["unit"] else "",
             "default_price_brackets": [{"start_quantity": 1.0, "end_quantity": 1.0, "pricebook_rate": rate}],
             "vendor_id": self._vendor_id(facts), "custom_fields": self._custom_fields(facts),
             "custom_field_hash": {"cf_name_ar": value, "cf_name_ar_unformatted": value} if value else {},

@@ -69,7 +69,7 @@ class Limits:
         return len(self._minute)
 
     def refuse(self, api: str, *, scoped: bool) -> Answer | None:
-        """Count a call; the 429 it gets, if any. Calls on `/organizations` (not scoped) only count for the hard block."""
+        """Count a call; the 429 it gets, if any. Unscoped calls (`/organizations`) only count for the hard block."""
         now = self._roll()
         self._all_calls += 1
         if scoped:

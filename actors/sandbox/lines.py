@@ -68,8 +68,10 @@ class Lines:
         return {
             "line_item_id": self._kind.part_id(facts["index"], 20 + place), "item_id": item_id, "variant_id": item_id,
             "item_order": place + 1, "name": name, "group_name": name, "quantity": line.quantity, "rate": line.rate,
-            "bcy_rate": round(line.rate * rate, 2), "sales_rate": line.rate, "item_total": total, "item_sub_total": total,
-            "unit": self._items.unit(line.item) if line.item >= 0 else "", "sku": f"SKU-{line.item:05d}" if tracked else "",
+            "bcy_rate": round(line.rate * rate, 2), "sales_rate": line.rate, "item_total": total,
+            "item_sub_total": total,
+            "unit": self._items.unit(line.item) if line.item >= 0 else "",
+            "sku": f"SKU-{line.item:05d}" if tracked else "",
             "item_type": "inventory" if tracked else "sales", "product_type": kind, "line_item_type": kind,
             "product_id": self._ground.kind("items").part_id(line.item, 4) if line.item >= 0 else "",
             "is_returnable": line.item % 3 == 0, "is_fulfillable": int(tracked),

@@ -47,7 +47,10 @@ SEARCHED = {
     "pricebooks": ("name", "status"),
     "users": ("name", "email", "status"),
 }  # fmt: skip
-COMPARATORS = ("", "_startswith", "_contains", "_start", "_end")
+COMPARE: dict[str, Callable[[str, str], bool]] = {
+    "": str.__eq__, "_startswith": str.startswith, "_contains": str.__contains__, "_start": str.__ge__,
+    "_end": str.__le__,
+}  # fmt: skip
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -73,7 +76,7 @@ class Listing:
         self._views: dict[str, dict[tuple[object, ...], list[int]]] = {}
         world.on_change.append(self._forget)
 
-    def _forget(self, module: str, index: int) -> None:
+    def _forget(self, module: str, _index: int) -> None:
         self._views.pop(module, None)
 
     # --- understanding
@@ -84,7 +87,8 @@ class Listing:
         return Asked(
             page=_whole(query, "page", 1), per_page=self._per_page(query), column=column, descending=descending,
             since=self._since(kind, api, query), applied_filter=query.get("filter_by") or kind.applied_filter,
-            tests=self._tests(kind, query), total_only=query.get("response_option") == "2" and self._switches().count_call,
+            tests=self._tests(kind, query),
+            total_only=query.get("response_option") == "2" and self._switches().count_call,
         )  # fmt: skip
 
     def _per_page(self, query: dict[str, str]) -> int:
@@ -114,7 +118,9 @@ class Listing:
         switches = self._switches()
         supported = api in kind.filters_modified
         if not supported:
-            style = switches.books_items_modified_filter if kind.module == "items" else switches.unsupported_modified_filter
+            style = (
+                switches.books_items_modified_filter if kind.module == "items" else switches.unsupported_modified_filter
+            )
             if style == "rejected":
                 raise invalid(MODIFIED)
             if style == "ignored":
@@ -128,7 +134,7 @@ class Listing:
         tests = []
         names = SEARCHED.get(kind.module, ())
         for name, value in query.items():
-            for comparator in COMPARATORS:
+            for comparator in reversed(COMPARE):
                 if value and name.endswith(comparator) and name[: len(name) - len(comparator)] in names:
                     tests.append((name[: len(name) - len(comparator)], comparator, value))
                     break
@@ -215,8 +221,8 @@ class Listing:
             context["seller_app_sales_channels"] = ""
         if searched := [test for test in asked.tests if test[0] not in {"status", "contact", "contact_type"}]:
             context["search_criteria"] = [
-                {"column_name": "search_text" if name == "*" else name, "search_text": text, "search_text_formatted": text,
-                 "comparator": comparator.strip("_") or "is"}
+                {"column_name": "search_text" if name == "*" else name, "search_text": text,
+                 "search_text_formatted": text, "comparator": comparator.strip("_") or "is"}
                 for name, comparator, text in searched
             ]  # fmt: skip
         return context | {"sort_column": asked.column, "sort_order": "D" if asked.descending else "A"}
@@ -244,18 +250,6 @@ def _holds(facts: Facts, module: str, name: str, comparator: str, text: str) -> 
     if name == "*":
         return any(text.casefold() in str(facts.get(key, "")).casefold() for key in SEARCHED[module][:4])
     value = facts.get(name, "")
-    match comparator:
-        case "_startswith":
-            return str(value).casefold().startswith(text.casefold())
-        case "_contains":
-            return text.casefold() in str(value).casefold()
-        case "_start":
-            return str(value) >= text
-        case "_end":
-            return str(value) <= text
-        case _ if isinstance(value, float):
-            return str(value) == text or str(int(value)) == text
-        case _ if name == "status" and text == "lowstock":
-            return True
-        case _:
-            return str(value).casefold() == text.casefold()
+    if isinstance(value, float) and not comparator:
+        return str(value) == text or str(int(value)) == text
+    return (name, text) == ("status", "lowstock") or COMPARE[comparator](str(value).casefold(), text.casefold())

@@ -36,7 +36,9 @@ class Token(Struct, frozen=True):
 class Accounts:
     """Refresh tokens, access tokens, grant codes, and who may still get one."""
 
-    def __init__(self, clock: Clock, *, seed: int, api_domain: Callable[[], str], throttled: Callable[[], bool]) -> None:
+    def __init__(
+        self, clock: Clock, *, seed: int, api_domain: Callable[[], str], throttled: Callable[[], bool]
+    ) -> None:
         self._clock = clock
         self._seed = seed
         self._api_domain = api_domain
@@ -81,12 +83,17 @@ class Accounts:
 
     def statistics(self) -> dict[str, object]:
         """How many tokens there are, and how many were ever issued."""
-        return {"access_tokens": len(self._access), "refresh_tokens": len(self._refresh_tokens), "issued": self._issued, "scope": self.scope}
+        return {
+            "access_tokens": len(self._access),
+            "refresh_tokens": len(self._refresh_tokens),
+            "issued": self._issued,
+            "scope": self.scope,
+        }
 
     # --- the endpoint
 
     def answer(self, path: str, raw_query: bytes, headers: dict[bytes, bytes], body: bytes) -> Answer:
-        """`/oauth/v2/token` and `/oauth/v2/token/revoke`; parameters in the query, in a form, or the client by Basic."""
+        """`/oauth/v2/token` and `.../revoke`; parameters in the query, in a form, or the client by Basic."""
         given = parse_query(raw_query)
         if b"urlencoded" in headers.get(b"content-type", b""):
             given |= dict(parse_qsl(body.decode("latin-1")))
@@ -159,10 +166,12 @@ def _basic(header: bytes) -> dict[str, str]:
     return {"client_id": client_id, "client_secret": client_secret}
 
 
-def allowed(token: Token, api: str, area: str, method: str) -> bool:
+def allowed(token: Token, api: str, areas: set[str], method: str) -> bool:
     """Whether a token's scope covers a call: `ZohoBooks.contacts.READ`, `.ALL`, or full access."""
     product = "ZohoBooks" if api == "books" else "ZohoInventory"
     right = {"GET": "READ", "POST": "CREATE", "PUT": "UPDATE", "DELETE": "DELETE"}.get(method, "READ")
-    wanted = {f"{product}.fullaccess.all", f"{product}.{area}.{right}".lower(), f"{product}.{area}.all".lower()}
+    if token.scope == EVERYTHING:
+        return True
     held = {scope.lower() for scope in token.scope.replace(",", " ").split()}
-    return bool(held & {scope.lower() for scope in wanted})
+    wanted = {f"{product}.{area}.{verb}" for area in areas for verb in (right, "ALL")} | {f"{product}.fullaccess.all"}
+    return not held.isdisjoint({scope.lower() for scope in wanted})

@@ -12,7 +12,7 @@ class SortedIndex:
     """Ascending (key, index) pairs; a change costs one search and one shift."""
 
     def __init__(self, pairs: Iterable[tuple[Key, int]]) -> None:
-        self._entries: list[tuple[Key, int]] = sorted(pairs)  # type: ignore[type-var] # keys of one column have one type
+        self._entries: list[tuple[Key, int]] = sorted(pairs)
         self._keys = {index: key for key, index in self._entries}
 
     def __len__(self) -> int:
@@ -26,7 +26,7 @@ class SortedIndex:
         if self._keys.get(index) == key:
             return
         self.drop(index)
-        insort(self._entries, (key, index))  # type: ignore[type-var] # as above
+        insort(self._entries, (key, index))
         self._keys[index] = key
 
     def drop(self, index: int) -> None:

@@ -6,7 +6,7 @@ from actors.sandbox.chance import Draws
 from actors.sandbox.entity import BEGIN, DAY, Facts, Ground
 from actors.sandbox.kinds import Kind
 from actors.sandbox.options import ORGANIZATION_ID
-from actors.sandbox.shapes import Document, Shapes
+from actors.sandbox.shapes import Document, Shapes, laid
 from actors.sandbox.words import CITIES, FIRST_NAMES, LAST_NAMES, LOCATION_NAMES
 
 USER_KEYS = ("name", "email", "user_role", "status", "mobile")
@@ -28,7 +28,8 @@ class Users:
         facts.update(
             name=name, email=f"staff{index}@example.com" if index else "sample.owner@example.com",
             user_role=draws.pick(("staff", "staff", "timesheetstaff")) if index else "admin",
-            status="inactive" if index % 6 == 5 else "active", created=BEGIN + index * DAY, modified=BEGIN + index * DAY,  # noqa: PLR2004 - every sixth
+            status="inactive" if (index + 1) % 6 == 0 else "active", created=BEGIN + index * DAY,
+            modified=BEGIN + index * DAY,
         )  # fmt: skip
         return facts
 
@@ -39,14 +40,17 @@ class Users:
         facts["user_role"] = "staff"
         return facts
 
-    def complete(self, facts: Facts) -> None:
+    def complete(self, _facts: Facts) -> None:
         """Nothing follows from a user's facts."""
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         return {key: body[key] for key in USER_KEYS if key in body}
 
     def touched(self, facts: Facts) -> Facts:
-        return {"mobile": f"+964 790 {facts['modified'] % 10_000_000:07d}", "user_role": "staff" if facts["index"] else "admin"}
+        return {
+            "mobile": f"+964 790 {facts['modified'] % 10_000_000:07d}",
+            "user_role": "staff" if facts["index"] else "admin",
+        }
 
     def _shared(self, facts: Facts) -> Facts:
         shared = {key: facts[key] for key in USER_KEYS}
@@ -57,13 +61,13 @@ class Users:
             "created_time": self._ground.clock.stamp(facts["created"]),
         }  # fmt: skip
 
-    def row(self, facts: Facts, api: str) -> Document:
+    def row(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["row"]
-        return shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        return laid(shape, self._shared(facts))
 
-    def detail(self, facts: Facts, api: str) -> Document:
+    def detail(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["detail"]
-        return shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        return laid(shape, self._shared(facts))
 
 
 class Locations:
@@ -78,7 +82,7 @@ class Locations:
         facts = self.blank(index)
         facts.update(
             location_name=LOCATION_NAMES[index % len(LOCATION_NAMES)], city=CITIES[index % len(CITIES)],
-            status="inactive" if index == 5 else "active", created=BEGIN, modified=BEGIN,  # noqa: PLR2004 - the last of the six
+            status="active" if index < len(LOCATION_NAMES) - 1 else "inactive", created=BEGIN, modified=BEGIN,
         )  # fmt: skip
         return facts
 
@@ -88,10 +92,10 @@ class Locations:
         facts.update(index=index, id=self.kind.record_id(index), created=now, modified=now, status="active")
         return facts
 
-    def complete(self, facts: Facts) -> None:
+    def complete(self, _facts: Facts) -> None:
         """Nothing follows from a location's facts."""
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         patch: Facts = {key: body[key] for key in LOCATION_KEYS if key in body}
         if isinstance(body.get("address"), dict) and "city" in body["address"]:
             patch["city"] = body["address"]["city"]
@@ -100,11 +104,12 @@ class Locations:
     def touched(self, facts: Facts) -> Facts:
         return {"phone": f"+964 1 {facts['modified'] % 10_000_000:07d}"}
 
-    def row(self, facts: Facts, api: str) -> Document:
+    def row(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["row"]
         primary = facts["index"] == 0
         return shape | {
-            "location_id": facts["id"], "location_name": facts["location_name"], "email": facts["email"], "phone": facts["phone"],
+            "location_id": facts["id"], "location_name": facts["location_name"], "email": facts["email"],
+            "phone": facts["phone"],
             "parent_location_id": "" if primary else self.kind.record_id(0), "is_primary_location": primary,
             "is_location_active": facts["status"] == "active", "address": shape["address"] | {"city": facts["city"]},
             "associated_users": [{"user_id": self._ground.kind("users").record_id(0), "user_name": "Sample Owner"}],

@@ -7,8 +7,8 @@ from actors.sandbox.contacts import DINAR
 from actors.sandbox.entity import Facts, Ground, created_at
 from actors.sandbox.items import Items
 from actors.sandbox.kinds import Kind
-from actors.sandbox.shapes import Document, Shapes
-from actors.sandbox.words import PRICE_LIST_NAMES
+from actors.sandbox.shapes import Document, Shapes, laid
+from actors.sandbox.words import PRICE_LISTS
 
 PATCHABLE = (
     "name", "description", "percentage", "pricing_scheme", "pricebook_type", "status", "rounding_type",
@@ -30,12 +30,11 @@ class PriceLists:
         facts = self.blank(index)
         draws = Draws(self._ground.seed, self.kind.code, index)
         created = created_at(self._ground, self.kind, index, draws.below(1000))
-        percentage = index in {8, 9}
+        name, scheme, percentage, side, status = PRICE_LISTS[index % len(PRICE_LISTS)]
         facts.update(
-            name=PRICE_LIST_NAMES[index % len(PRICE_LIST_NAMES)], created=created, modified=created + draws.below(900_000),
-            pricebook_type="fixed_percentage" if percentage else "per_item", percentage=(10.0, 15.0)[index - 8] if percentage else "",
-            pricing_scheme="" if percentage else "volume" if index in {6, 7} else "unit", is_increase=index == 8,  # noqa: PLR2004 - places in the list of names
-            sales_or_purchase_type="purchases" if index == 11 else "sales", status="inactive" if index == 10 else "active",  # noqa: PLR2004 - the same
+            name=name, created=created, modified=created + draws.below(900_000), pricing_scheme=scheme, status=status,
+            pricebook_type="per_item" if scheme else "fixed_percentage", percentage=abs(percentage) or "",
+            is_increase=percentage > 0, sales_or_purchase_type=side,
         )  # fmt: skip
         return facts
 
@@ -44,18 +43,21 @@ class PriceLists:
         now = int(self._ground.clock.now())
         facts.update(
             index=index, id=self.kind.record_id(index), created=now, modified=now, status="active", is_increase=False,
-            pricebook_type="per_item", pricing_scheme="unit", rounding_type="no_rounding", sales_or_purchase_type="sales",
+            pricebook_type="per_item", pricing_scheme="unit", rounding_type="no_rounding",
+            sales_or_purchase_type="sales",
             rates=None,
         )  # fmt: skip
         return facts
 
-    def complete(self, facts: Facts) -> None:
+    def complete(self, _facts: Facts) -> None:
         """Nothing follows from a price list's facts."""
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         patch: Facts = {key: body[key] for key in PATCHABLE if key in body}
         if isinstance(body.get("pricebook_items"), list):
-            patch["rates"] = {int(str(row["item_id"])[10:]): float(row["pricebook_rate"]) for row in body["pricebook_items"]}
+            patch["rates"] = {
+                int(str(row["item_id"])[10:]): float(row["pricebook_rate"]) for row in body["pricebook_items"]
+            }
         return patch
 
     def touched(self, facts: Facts) -> Facts:
@@ -85,12 +87,12 @@ class PriceLists:
         }  # fmt: skip
         return shared
 
-    def row(self, facts: Facts, api: str) -> Document:
+    def row(self, facts: Facts, _api: str) -> Document:
         return self._shapes["row"] | self._shared(facts)
 
-    def detail(self, facts: Facts, api: str) -> Document:
+    def detail(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["detail"]
-        detail = shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        detail = laid(shape, self._shared(facts))
         volume = facts["pricing_scheme"] == "volume"
         detail["pricebook_items"] = [
             self._volume(facts, place, item, rate) if volume else self._unit(facts, place, item, rate)
@@ -111,7 +113,8 @@ class PriceLists:
     def _volume(self, facts: Facts, place: int, item: int, rate: float) -> Document:
         brackets = [
             self._shapes["bracket"] | {
-                "pricebook_item_id": self._row_id(facts, place, number + 1), "start_quantity": start, "end_quantity": end,
+                "pricebook_item_id": self._row_id(facts, place, number + 1), "start_quantity": start,
+                "end_quantity": end,
                 "pricebook_discount": "", "pricebook_rate": round(rate * percent / 100, 2),
             }
             for number, (start, end, percent) in enumerate(((10.0, 19.0, 95), (20.0, "", 90)))

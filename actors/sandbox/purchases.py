@@ -9,7 +9,7 @@ from actors.sandbox.items import Items
 from actors.sandbox.kinds import Kind
 from actors.sandbox.lines import Line, Lines, added_up, read_document
 from actors.sandbox.sales import blank_document, dated, totalled
-from actors.sandbox.shapes import Document, Shapes
+from actors.sandbox.shapes import Document, Shapes, laid
 from actors.sandbox.words import PAYMENT_MODES
 
 SETTLED = 135
@@ -21,7 +21,8 @@ def money(currency: str) -> Facts:
     """The keys of a document's currency."""
     dollars = currency == "USD"
     return {
-        "currency_id": DOLLAR if dollars else DINAR, "currency_code": currency, "currency_symbol": "$" if dollars else "IQD",
+        "currency_id": DOLLAR if dollars else DINAR, "currency_code": currency,
+        "currency_symbol": "$" if dollars else "IQD",
         "exchange_rate": DOLLAR_RATE if dollars else 1.0,
     }  # fmt: skip
 
@@ -45,7 +46,8 @@ class Bills:
         if currency == "USD":
             lines = tuple(Line(line.item, line.quantity * 10, max(0.5, line.rate // 1310)) for line in lines)
         facts.update(
-            contact=contact, currency=currency, lines=lines, created=created, modified=created + draws.below(3600), source="user",
+            contact=contact, currency=currency, lines=lines, created=created, modified=created + draws.below(3600),
+            source="user",
             date=self._ground.clock.stamp(created)[:10], due_date=self._ground.clock.stamp(created + 30 * DAY)[:10],
         )  # fmt: skip
         if index < self._ground.counts["vendorpayments"]:
@@ -76,7 +78,7 @@ class Bills:
             unpaid = "partially_paid" if facts["payment_made"] else "overdue" if late else "open"
             facts["status"] = unpaid if facts["balance"] > 0 else "paid"
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         return read_document(body, self._lines, (*PATCHABLE, "payment_made"), party="vendor_id")
 
     def touched(self, facts: Facts) -> Facts:
@@ -85,22 +87,24 @@ class Bills:
     def _shared(self, facts: Facts) -> Facts:
         vendor = self._ground.facts("contacts", facts["contact"])
         return dated(self._ground, facts) | money(facts["currency"]) | {
-            "bill_id": facts["id"], "bill_number": facts["bill_number"], "status": facts["status"], "vendor_id": vendor["id"],
+            "bill_id": facts["id"], "bill_number": facts["bill_number"], "status": facts["status"],
+            "vendor_id": vendor["id"],
             "vendor_name": vendor["contact_name"], "current_sub_status": facts["status"], "total": facts["total"],
             "balance": facts["balance"], "balance_due": facts["balance"], "due_date": facts["due_date"],
-            "reference_number": facts["reference_number"], "sub_total": facts["sub_total"], "adjustment": facts["adjustment"],
+            "reference_number": facts["reference_number"], "sub_total": facts["sub_total"],
+            "adjustment": facts["adjustment"],
             "payment_made": facts["payment_made"], "notes": facts["notes"], "last_modified_by": "Sample Owner",
             "is_opening_balance": facts["id"], "created_time_formatted": self._ground.clock.pretty(facts["created"]),
             "last_modified_time_formatted": self._ground.clock.pretty(facts["modified"]), "terms": facts["terms"],
         }  # fmt: skip
 
-    def row(self, facts: Facts, api: str) -> Document:
+    def row(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["row"]
-        return shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        return laid(shape, self._shared(facts))
 
-    def detail(self, facts: Facts, api: str) -> Document:
+    def detail(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["detail"]
-        detail = shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        detail = laid(shape, self._shared(facts))
         rate = DOLLAR_RATE if facts["currency"] == "USD" else 1.0
         detail["line_items"] = self._lines.written(facts, self._shapes["line"], rate=rate)
         detail |= {"payment_terms": 30, "payment_terms_label": "Net 30"}
@@ -129,15 +133,17 @@ class VendorPayments:
     def blank(self, index: int) -> Facts:
         now = int(self._ground.clock.now())
         return {
-            "index": index, "id": self.kind.record_id(index), "created": now, "modified": now, "amount": 0.0, "description": "",
-            "date": self._ground.clock.stamp(now)[:10], "contact": self._ground.customers, "currency": "IQD", "applied": -1,
+            "index": index, "id": self.kind.record_id(index), "created": now, "modified": now, "amount": 0.0,
+            "description": "",
+            "date": self._ground.clock.stamp(now)[:10], "contact": self._ground.customers, "currency": "IQD",
+            "applied": -1,
             "payment_mode": "cash", "reference_number": "", "payment_number": str(index + 1), "status": "paid",
         }  # fmt: skip
 
-    def complete(self, facts: Facts) -> None:
+    def complete(self, _facts: Facts) -> None:
         """Nothing follows from a payment's facts."""
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         patch: Facts = {key: body[key] for key in PAYMENT_KEYS if key in body}
         if body.get("vendor_id"):
             patch["contact"] = int(str(body["vendor_id"])[10:])
@@ -153,7 +159,8 @@ class VendorPayments:
         rate = DOLLAR_RATE if facts["currency"] == "USD" else 1.0
         bill = self._ground.facts("bills", facts["applied"]) if facts["applied"] >= 0 else None
         return dated(self._ground, facts) | money(facts["currency"]) | {
-            "payment_id": facts["id"], "payment_number": facts["payment_number"], "payment_number_suffix": facts["payment_number"],
+            "payment_id": facts["id"], "payment_number": facts["payment_number"],
+            "payment_number_suffix": facts["payment_number"],
             "vendor_id": vendor["id"], "vendor_name": vendor["contact_name"], "amount": facts["amount"],
             "bcy_amount": round(facts["amount"] * rate, 2), "payment_mode": facts["payment_mode"],
             "description": facts["description"], "reference_number": facts["reference_number"],
@@ -162,15 +169,17 @@ class VendorPayments:
 
     def _applied(self, facts: Facts, bill: Facts) -> Document:
         return self._shapes["applied"] | {
-            "bill_number": bill["bill_number"], "bill_id": bill["id"], "bill_payment_id": self.kind.part_id(facts["index"], 30),
-            "total": bill["total"], "balance": bill["balance"], "amount_applied": facts["amount"], "date": bill["date"],
+            "bill_number": bill["bill_number"], "bill_id": bill["id"],
+            "bill_payment_id": self.kind.part_id(facts["index"], 30),
+            "total": bill["total"], "balance": bill["balance"], "amount_applied": facts["amount"],
+            "date": bill["date"],
             "due_date": bill["due_date"],
         }  # fmt: skip
 
-    def row(self, facts: Facts, api: str) -> Document:
+    def row(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["row"]
-        return shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        return laid(shape, self._shared(facts))
 
-    def detail(self, facts: Facts, api: str) -> Document:
+    def detail(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["detail"]
-        return shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        return laid(shape, self._shared(facts))

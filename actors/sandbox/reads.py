@@ -27,7 +27,14 @@ class Reads:
     """Answers every GET below a product's prefix."""
 
     def __init__(
-        self, world: World, documents: Documents, listing: Listing, drawers: Drawers, *, edition: str, switches: Callable[[], Switches]
+        self,
+        world: World,
+        documents: Documents,
+        listing: Listing,
+        drawers: Drawers,
+        *,
+        edition: str,
+        switches: Callable[[], Switches],
     ) -> None:
         self._world = world
         self._documents = documents
@@ -92,7 +99,7 @@ class Reads:
         name = call.parts[2]
         document = msgspec.json.decode(self._documents.detail(kind.module, index, call.api))
         key = {"contactpersons": "contact_persons", "address": "addresses"}.get(name, name)
-        return success(**{key: document.get(key, [])})
+        return success({key: document.get(key, [])})
 
     def image(self, index: int) -> Answer:
         """The image's bytes; refuses where there is none (the code is an open point)."""
@@ -104,16 +111,21 @@ class Reads:
             switches = self._switches()
             raise Refused(failure(switches.missing_image_status, switches.missing_image_code, "Image does not exist."))
         colour = mixed(self._world.seed, 99, index) ^ sum(name.encode())
-        return Answer(200, picture(colour & 0xFFFFFF), ((b"content-disposition", f'inline; filename="{name}"'.encode()),), b"image/png")
+        return Answer(
+            200,
+            picture(colour & 0xFFFFFF),
+            ((b"content-disposition", f'inline; filename="{name}"'.encode()),),
+            b"image/png",
+        )
 
     # --- the special ones
 
     def _organizations(self, call: Call) -> Answer:
         if len(call.parts) == 1:
-            return success(organizations=[self._organization.row])
+            return success({"organizations": [self._organization.row]})
         if call.parts[1] != ORGANIZATION_ID:
             raise missing("Organization")
-        return success(organization=self._organization.detail)
+        return success({"organization": self._organization.detail})
 
     def _bulk(self, call: Call) -> Answer:
         ids = [text for text in call.query.get("item_ids", "").split(",") if text]
@@ -125,29 +137,29 @@ class Reads:
             if index < 0 or not self._world.exists("items", index):
                 raise Refused(failure(404, 1002, "Resource does not exist"))
             items.append(self._world.items.bulk(self._world.facts("items", index)))
-        return success(items=items)
+        return success({"items": items})
 
     def _locations(self, call: Call) -> Answer:
         kind = self._world.kind("locations")
         name = call.parts[-1]
         if name != "locations":
             index = self.found(kind, name)
-            return success(location=self._documents.document("locations", index, call.api, "detail"))
+            return success({"location": self._documents.document("locations", index, call.api, "detail")})
         rows = b",".join(self._listing.everything(kind, call.api))
         return Answer(200, b'{"code":0,"message":"success","locations":[' + rows + b"]}")
 
     def _places(self) -> list[Document]:
         return [self._world.facts("locations", index) for index in self._world.living("locations")]
 
-    def _branches(self, call: Call) -> Answer:
+    def _branches(self, _call: Call) -> Answer:
         if not self._switches().branches_enabled:
             raise Refused(failure(400, 110817, "This feature is not enabled for your organization."))
-        return success(branches=[self._world.locations.branch(facts) for facts in self._places()])
+        return success({"branches": [self._world.locations.branch(facts) for facts in self._places()]})
 
     def _warehouses(self, call: Call) -> Answer:
         if call.api != "inventory":
             raise unknown_path()
-        return success(warehouses=[self._world.locations.warehouse(facts) for facts in self._places()])
+        return success({"warehouses": [self._world.locations.warehouse(facts) for facts in self._places()]})
 
     def _inventory_rows(self) -> list[Document]:
         rows = []
@@ -168,7 +180,12 @@ class Reads:
     def _report(self, call: Call, name: str, rows: list[Document], report: str) -> Answer:
         page, per_page = int(call.query.get("page") or 1), min(200, int(call.query.get("per_page") or 200))
         part = rows[(page - 1) * per_page : page * per_page]
-        context = {"page": page, "per_page": per_page, "has_more_page": page * per_page < len(rows), "report_name": report}
+        context = {
+            "page": page,
+            "per_page": per_page,
+            "has_more_page": page * per_page < len(rows),
+            "report_name": report,
+        }
         return json_answer({"code": 0, "message": "success", name: part, "page_context": context})
 
     def _inventory_summary(self, call: Call) -> Answer:

@@ -10,7 +10,7 @@ from actors.sandbox.kinds import Kind
 from actors.sandbox.lines import Line, Lines, read_document
 from actors.sandbox.purchases import PAYMENT_KEYS
 from actors.sandbox.sales import Invoices, blank_document, dated, totalled
-from actors.sandbox.shapes import Document, Shapes
+from actors.sandbox.shapes import Document, Shapes, laid
 from actors.sandbox.words import PAYMENT_MODES
 
 INVENTORY_ONLY = {"is_paid_via_check": False, "check_details": {}}
@@ -38,15 +38,16 @@ class CustomerPayments:
     def blank(self, index: int) -> Facts:
         now = int(self._ground.clock.now())
         return {
-            "index": index, "id": self.kind.record_id(index), "created": now, "modified": now, "amount": 0.0, "description": "",
+            "index": index, "id": self.kind.record_id(index), "created": now, "modified": now, "amount": 0.0,
+            "description": "",
             "date": self._ground.clock.stamp(now)[:10], "contact": 0, "applied": -1, "payment_mode": "cash",
             "reference_number": "", "payment_number": str(index + 1), "status": "paid",
         }  # fmt: skip
 
-    def complete(self, facts: Facts) -> None:
+    def complete(self, _facts: Facts) -> None:
         """Nothing follows from a payment's facts."""
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         patch: Facts = {key: body[key] for key in PAYMENT_KEYS if key in body}
         if body.get("customer_id"):
             patch["contact"] = int(str(body["customer_id"])[10:])
@@ -62,7 +63,8 @@ class CustomerPayments:
         invoice = self._ground.facts("invoices", facts["applied"]) if facts["applied"] >= 0 else None
         unused = 0.0 if invoice else facts["amount"]
         return dated(self._ground, facts) | {
-            "payment_id": facts["id"], "payment_number": facts["payment_number"], "payment_number_suffix": facts["payment_number"],
+            "payment_id": facts["id"], "payment_number": facts["payment_number"],
+            "payment_number_suffix": facts["payment_number"],
             "customer_id": customer["id"], "customer_name": customer["contact_name"], "amount": facts["amount"],
             "bcy_amount": facts["amount"], "unused_amount": unused, "bcy_unused_amount": unused, "currency_id": DINAR,
             "currency_code": "IQD", "currency_symbol": "IQD", "payment_mode": facts["payment_mode"],
@@ -74,18 +76,20 @@ class CustomerPayments:
 
     def _applied(self, facts: Facts, invoice: Facts) -> Document:
         return self._shapes["applied"] | {
-            "invoice_number": invoice["invoice_number"], "invoice_id": invoice["id"], "amount_applied": facts["amount"],
+            "invoice_number": invoice["invoice_number"], "invoice_id": invoice["id"],
+            "amount_applied": facts["amount"],
             "invoice_payment_id": self.kind.part_id(facts["index"], 30), "total": invoice["total"],
-            "balance": invoice["balance"], "date": invoice["date"], "due_date": invoice["due_date"], "apply_date": facts["date"],
+            "balance": invoice["balance"], "date": invoice["date"], "due_date": invoice["due_date"],
+            "apply_date": facts["date"],
         }  # fmt: skip
 
     def row(self, facts: Facts, api: str) -> Document:
         shape = self._shapes["row"] | INVENTORY_ONLY if api == "inventory" else self._shapes["row"]
-        return shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        return laid(shape, self._shared(facts))
 
-    def detail(self, facts: Facts, api: str) -> Document:
+    def detail(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["detail"]
-        return shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        return laid(shape, self._shared(facts))
 
 
 class CreditNotes:
@@ -112,7 +116,8 @@ class CreditNotes:
         refunded = index < self._ground.counts["salesreturns"] and draws.hit(50)
         facts.update(
             contact=invoice["contact"], lines=(line,), created=created, modified=min(END, created + draws.below(900)),
-            date=self._ground.clock.stamp(created)[:10], origin=self.origin(index), total_refunded=line.total if refunded else 0.0,
+            date=self._ground.clock.stamp(created)[:10], origin=self.origin(index),
+            total_refunded=line.total if refunded else 0.0,
         )  # fmt: skip
         return facts
 
@@ -127,7 +132,7 @@ class CreditNotes:
         facts["balance"] = round(facts["total"] - facts["credits_used"] - facts["total_refunded"], 2)
         facts["status"] = facts["status"] or ("open" if facts["balance"] > 0 else "closed")
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         keys = ("reference_number", "notes", "status", "date", "creditnote_number", "terms")
         return read_document(body, self._lines, keys, party="customer_id")
 
@@ -139,23 +144,25 @@ class CreditNotes:
         origin = self._ground.seeded("invoices", facts["origin"]) if facts["origin"] >= 0 else None
         return dated(self._ground, facts) | {
             "creditnote_id": facts["id"], "creditnote_number": facts["creditnote_number"], "status": facts["status"],
-            "current_sub_status": facts["status"], "reference_number": facts["reference_number"], "issued_date": facts["date"],
-            "total": facts["total"], "balance": facts["balance"], "sub_total": facts["sub_total"], "notes": facts["notes"],
+            "current_sub_status": facts["status"], "reference_number": facts["reference_number"],
+            "issued_date": facts["date"],
+            "total": facts["total"], "balance": facts["balance"], "sub_total": facts["sub_total"],
+            "notes": facts["notes"],
             "customer_id": customer["id"], "customer_name": customer["contact_name"], "currency_id": DINAR,
             "currency_code": "IQD", "currency_symbol": "IQD", "currency_name_formatted": "IQD- Iraqi Dinar",
             "invoice_id": origin["id"] if origin else "", "total_credits_used": facts["credits_used"],
             "total_refunded_amount": facts["total_refunded"], "terms": facts["terms"],
         }  # fmt: skip
 
-    def row(self, facts: Facts, api: str) -> Document:
+    def row(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["row"]
-        row = shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        row = laid(shape, self._shared(facts))
         row |= {"salesperson_name": "Others", "salesperson_id": "-1"}
         return row
 
-    def detail(self, facts: Facts, api: str) -> Document:
+    def detail(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["detail"]
-        detail = shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        detail = laid(shape, self._shared(facts))
         lines = self._lines.written(facts, self._shapes["line"])
         if facts["origin"] >= 0:
             for line in lines:

@@ -1,4 +1,4 @@
-"""A call as the API understands it: which product, which path, which parameters, and its body in any of the accepted forms."""
+"""A call as the API understands it: product, path, parameters, and a body in any of the accepted forms."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def multipart_part(kind: str, body: bytes, name: str) -> Part | None:
         head, found, value = part.partition(b"\r\n\r\n")
         if found and f'name="{name}"'.encode() in head:
             described = message_from_bytes(head.strip() + b"\r\n\r\n")
-            return Part(described.get_filename() or "", described.get_content_type().encode(), value.removesuffix(b"\r\n"))
+            return Part(
+                described.get_filename() or "", described.get_content_type().encode(), value.removesuffix(b"\r\n")
+            )
     return None
 
 

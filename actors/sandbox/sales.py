@@ -8,7 +8,7 @@ from actors.sandbox.entity import DAY, END, Facts, Ground, created_at
 from actors.sandbox.items import Items
 from actors.sandbox.kinds import Kind
 from actors.sandbox.lines import Lines, added_up, read_document
-from actors.sandbox.shapes import Document, Shapes
+from actors.sandbox.shapes import Document, Shapes, laid
 from actors.sandbox.words import NOTES
 
 SETTLED = 134
@@ -86,7 +86,7 @@ class SalesOrders:
         if not facts["status"]:
             facts["status"] = "invoiced" if invoiced else "open"
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         return read_document(body, self._lines, PATCHABLE, party="customer_id")
 
     def touched(self, facts: Facts) -> Facts:
@@ -96,14 +96,24 @@ class SalesOrders:
         contact = self._ground.facts("contacts", facts["contact"])
         invoice, status = facts["invoice"], facts["status"]
         quantity = sum(line.quantity for line in facts["lines"])
-        paid = "unpaid" if invoice is None or not invoice["payment_made"] else "paid" if not invoice["balance"] else "partially_paid"
+        paid = (
+            "unpaid"
+            if invoice is None or not invoice["payment_made"]
+            else "paid"
+            if not invoice["balance"]
+            else "partially_paid"
+        )
         return dated(self._ground, facts) | {
             "salesorder_id": facts["id"], "salesorder_number": facts["salesorder_number"], "status": status,
-            "reference_number": facts["reference_number"], "customer_id": contact["id"], "customer_name": contact["contact_name"],
+            "reference_number": facts["reference_number"], "customer_id": contact["id"],
+            "customer_name": contact["contact_name"],
             "company_name": contact["company_name"], "email": contact["email"], "current_sub_status": status,
-            "shipment_date": facts["shipment_date"], "currency_id": DINAR, "currency_code": "IQD", "total": facts["total"],
-            "bcy_total": facts["total"], "balance": invoice["balance"] if invoice else facts["total"], "quantity": quantity,
-            "quantity_invoiced": quantity if invoice else 0.0, "total_invoiced_amount": invoice["total"] if invoice else 0.0,
+            "shipment_date": facts["shipment_date"], "currency_id": DINAR, "currency_code": "IQD",
+            "total": facts["total"],
+            "bcy_total": facts["total"], "balance": invoice["balance"] if invoice else facts["total"],
+            "quantity": quantity,
+            "quantity_invoiced": quantity if invoice else 0.0,
+            "total_invoiced_amount": invoice["total"] if invoice else 0.0,
             "order_status": status if status in {"draft", "void"} else "confirmed", "paid_status": paid,
             "invoiced_status": "invoiced" if invoice else "not_invoiced", "shipped_status": "pending",
             "salesperson_name": facts["salesperson_name"],
@@ -111,25 +121,26 @@ class SalesOrders:
 
     def row(self, facts: Facts, api: str) -> Document:
         shape = self._shapes["row"]
-        row = shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        row = laid(shape, self._shared(facts))
         if api == "books":
             for key in ("quantity_packed", "quantity_shipped"):
                 del row[key]
         return row
 
-    def detail(self, facts: Facts, api: str) -> Document:
+    def detail(self, facts: Facts, _api: str) -> Document:
         shape, invoice = self._shapes["detail"], facts["invoice"]
         contact = self._ground.facts("contacts", facts["contact"])
         location = self._ground.facts("locations", 0)
         place = {"location_id": location["id"], "location_name": location["location_name"]}
         receivable, _, unused = self._ground.balances(facts["contact"])
-        detail = shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        detail = laid(shape, self._shared(facts))
         lines = self._lines.written(facts, self._shapes["line"] | place)
         for line in lines:
             line["quantity_invoiced"] = line["quantity"] if invoice else 0.0
             line["is_invoiced"] = invoice is not None
         detail |= place | {
-            "line_items": lines, "total_quantity": sum(line.quantity for line in facts["lines"]), "currency_symbol": "IQD",
+            "line_items": lines, "total_quantity": sum(line.quantity for line in facts["lines"]),
+            "currency_symbol": "IQD",
             "sub_total": facts["sub_total"], "bcy_sub_total": facts["sub_total"],
             "sub_total_exclusive_of_discount": facts["sub_total"], "shipping_charge": facts["shipping_charge"],
             "bcy_shipping_charge": facts["shipping_charge"], "adjustment": facts["adjustment"],
@@ -170,7 +181,8 @@ class Invoices:
             facts.update(contact=draws.below(max(1, self._ground.customers // 4)), lines=self._lines.drawn(draws))
         days = draws.pick((0, 15, 30))
         facts.update(
-            created=created, modified=created + draws.below(3600), date=self._ground.clock.stamp(created)[:10], source="user",
+            created=created, modified=created + draws.below(3600), date=self._ground.clock.stamp(created)[:10],
+            source="user",
             due_date=self._ground.clock.stamp(created + days * DAY)[:10], notes=draws.pick(NOTES),
         )  # fmt: skip
         self._settle(facts, draws)
@@ -214,7 +226,7 @@ class Invoices:
             else:
                 facts["status"] = "partially_paid" if facts["payment_made"] else "sent"
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         return read_document(body, self._lines, (*PATCHABLE, "payment_made"), party="customer_id")
 
     def touched(self, facts: Facts) -> Facts:
@@ -225,23 +237,29 @@ class Invoices:
         total = facts["total"]
         return dated(self._ground, facts) | {
             "invoice_id": facts["id"], "invoice_number": facts["invoice_number"], "status": facts["status"],
-            "current_sub_status": facts["status"], "customer_id": contact["id"], "customer_name": contact["contact_name"],
+            "current_sub_status": facts["status"], "customer_id": contact["id"],
+            "customer_name": contact["contact_name"],
             "company_name": contact["company_name"], "email": contact["email"], "phone": contact["phone"],
             "country": "Iraq" if contact["address"] else "", "reference_number": facts["reference_number"],
             "due_date": facts["due_date"], "issued_date": facts["date"], "total": total, "bcy_total": total,
-            "balance": facts["balance"], "payment_made": facts["payment_made"], "credits_applied": facts["credits_applied"],
-            "sub_total": facts["sub_total"], "bcy_sub_total": facts["sub_total"], "shipping_charge": facts["shipping_charge"],
-            "shipping_charge_exclusive_of_tax": facts["shipping_charge"], "bcy_shipping_charge": facts["shipping_charge"],
+            "balance": facts["balance"], "payment_made": facts["payment_made"],
+            "credits_applied": facts["credits_applied"],
+            "sub_total": facts["sub_total"], "bcy_sub_total": facts["sub_total"],
+            "shipping_charge": facts["shipping_charge"],
+            "shipping_charge_exclusive_of_tax": facts["shipping_charge"],
+            "bcy_shipping_charge": facts["shipping_charge"],
             "adjustment": facts["adjustment"], "bcy_adjustment": facts["adjustment"],
             "discount_total": facts["discount_total"], "bcy_discount_total": facts["discount_total"],
-            "updated_time": self._ground.clock.stamp(facts["modified"]), "last_payment_date": facts["last_payment_date"],
+            "updated_time": self._ground.clock.stamp(facts["modified"]),
+            "last_payment_date": facts["last_payment_date"],
             "currency_id": DINAR, "currency_code": "IQD", "currency_symbol": "IQD", "notes": facts["notes"],
             "currency_name_formatted": "IQD- Iraqi Dinar", "salesperson_name": facts["salesperson_name"],
             "payment_terms": contact["payment_terms"], "payment_terms_label": contact["payment_terms_label"],
         }  # fmt: skip
 
     def _address(self, shape: Document, contact: Facts) -> Document:
-        address = shape["billing_address"] | {
+        plain: Document = shape["billing_address"]
+        address = plain | {
             "address": contact["address"], "city": contact["city"], "phone": contact["phone"],
             "country": "Iraq" if contact["address"] else "",
         }  # fmt: skip
@@ -249,18 +267,18 @@ class Invoices:
             address |= {"street": contact["address"], "country_code": "IQ" if contact["address"] else ""}
         return address
 
-    def row(self, facts: Facts, api: str) -> Document:
+    def row(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["row"]
-        row = shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        row = laid(shape, self._shared(facts))
         row["billing_address"] = self._address(shape, self._ground.facts("contacts", facts["contact"]))
         row["due_days"] = f"Due on {facts['due_date']}" if facts["balance"] else ""
         row["invoice_url"] = f"https://zohosecurepay.example/books/levantdemo/secure?CInvoiceID=2-{facts['index']} "
         return row
 
-    def detail(self, facts: Facts, api: str) -> Document:
+    def detail(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["detail"]
         receivable, _, unused = self._ground.balances(facts["contact"])
-        detail = shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        detail = laid(shape, self._shared(facts))
         detail["line_items"] = lines = self._lines.written(facts, self._shapes["line"])
         detail["billing_address"] = self._address(shape, self._ground.facts("contacts", facts["contact"]))
         detail["contact"] = shape["contact"] | {"customer_balance": receivable, "unused_customer_credits": unused}

@@ -23,3 +23,8 @@ class Shapes:
     def without(self, name: str, keys: frozenset[str]) -> Document:
         """The shape minus keys that some records do not have."""
         return {key: value for key, value in self._shapes[name].items() if key not in keys}
+
+
+def laid(shape: Document, values: Document) -> Document:
+    """The shape with those of the values that it has a key for."""
+    return shape | {key: value for key, value in values.items() if key in shape}

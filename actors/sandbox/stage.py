@@ -51,7 +51,14 @@ class Stage:
         self.reads = Reads(
             self.world, self.documents, listing, self.drawers, edition=options.edition, switches=lambda: self.switches
         )
-        self.writes = Writes(self.world, self.desk, self.documents, self.reads, self.drawers, lambda: self.switches)
+        self.writes = Writes(
+            self.world,
+            self.desk,
+            self.documents,
+            reads=self.reads,
+            drawers=self.drawers,
+            switches=lambda: self.switches,
+        )
 
     def _hear(self, module: str, index: int, event: str) -> None:
         self.workflows.heard(module, index, event)

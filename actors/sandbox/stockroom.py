@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from actors.sandbox.chance import Draws
 from actors.sandbox.entity import DAY, END, Facts, Ground, created_at
-from actors.sandbox.items import Items
+from actors.sandbox.items import SERVICE_EVERY, Items
 from actors.sandbox.kinds import Kind
 from actors.sandbox.lines import Line, Lines, added_up, read_document
 from actors.sandbox.receipts import CreditNotes
 from actors.sandbox.sales import SalesOrders, blank_document, dated
-from actors.sandbox.shapes import Document, Shapes
+from actors.sandbox.shapes import Document, Shapes, laid
 from actors.sandbox.words import REASONS, RETURN_REASONS
 
 ADJUSTMENT_KEYS = ("reference_number", "description", "reason", "date", "status", "adjustment_type")
@@ -32,7 +32,7 @@ class Adjustments:
         created = created_at(self._ground, self.kind, index, draws.below(1000))
         lines = []
         for _ in range(draws.between(1, 3)):
-            item = draws.below(max(1, self._ground.counts["items"] // 16)) * 16
+            item = draws.below(max(1, self._ground.counts["items"] // SERVICE_EVERY)) * SERVICE_EVERY
             lines.append(Line(item, float(draws.between(-6, 6) or 1), self._items.rates(item)[1]))
         facts.update(
             created=created, modified=created, lines=tuple(lines), date=self._ground.clock.stamp(created)[:10],
@@ -52,7 +52,7 @@ class Adjustments:
         """The worth of what was adjusted."""
         facts["total"] = added_up(facts["lines"])
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         patch: Facts = {key: body[key] for key in ADJUSTMENT_KEYS if key in body}
         if isinstance(body.get("line_items"), list):
             patch["lines"] = tuple(self._line(entry) for entry in body["line_items"])
@@ -60,7 +60,9 @@ class Adjustments:
 
     def _line(self, entry: Document) -> Line:
         item = int(str(entry["item_id"])[10:])
-        return Line(item, float(entry.get("quantity_adjusted") or 0), self._ground.facts("items", item)["purchase_rate"])
+        return Line(
+            item, float(entry.get("quantity_adjusted") or 0), self._ground.facts("items", item)["purchase_rate"]
+        )
 
     def touched(self, facts: Facts) -> Facts:
         return {"description": f"recounted {facts['modified'] % 100000}"}
@@ -75,13 +77,13 @@ class Adjustments:
         }  # fmt: skip
         return shared
 
-    def row(self, facts: Facts, api: str) -> Document:
+    def row(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["row"]
-        return shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        return laid(shape, self._shared(facts))
 
-    def detail(self, facts: Facts, api: str) -> Document:
+    def detail(self, facts: Facts, _api: str) -> Document:
         shape, shared = self._shapes["detail"], self._shared(facts)
-        detail = shape | {key: value for key, value in shared.items() if key in shape}
+        detail = laid(shape, shared)
         lines = self._lines.written(facts, self._shapes["line"])
         for written, line in zip(lines, facts["lines"], strict=True):
             written |= {
@@ -96,7 +98,9 @@ class Adjustments:
 class SalesReturns:
     """Goods that came back: the n-th is of the sales order 7n, credited by the n-th credit note."""
 
-    def __init__(self, ground: Ground, kind: Kind, items: Items, orders: SalesOrders, credit_notes: CreditNotes) -> None:
+    def __init__(
+        self, ground: Ground, kind: Kind, items: Items, orders: SalesOrders, credit_notes: CreditNotes
+    ) -> None:
         self.kind = kind
         self._ground = ground
         self._shapes = Shapes("salesreturns")
@@ -114,7 +118,8 @@ class SalesReturns:
         facts.update(
             contact=order["contact"], origin=origin, lines=(Line(first.item, 1.0, first.rate),), created=created,
             modified=min(END, created + draws.below(3600)), date=self._ground.clock.stamp(created)[:10],
-            reason=draws.pick(RETURN_REASONS), receive_status="received" if draws.hit(70) else "not_received", source="user",
+            reason=draws.pick(RETURN_REASONS), receive_status="received" if draws.hit(70) else "not_received",
+            source="user",
         )  # fmt: skip
         return facts
 
@@ -134,7 +139,7 @@ class SalesReturns:
         if not facts["refund_status"]:
             facts["refund_status"] = "refunded" if credited and facts["credit"]["total_refunded"] else "not_refunded"
 
-    def adopt(self, body: Document, facts: Facts) -> Facts:
+    def adopt(self, body: Document) -> Facts:
         patch = read_document(body, self._lines, RETURN_KEYS, party="customer_id")
         if body.get("salesorder_id"):
             patch["origin"] = int(str(body["salesorder_id"])[10:])
@@ -152,27 +157,30 @@ class SalesReturns:
         shared = dated(self._ground, facts)
         shared |= {key: facts[key] for key in (*RETURN_KEYS, "quantity", "salesreturn_number")}
         shared |= {
-            "salesreturn_id": facts["id"], "salesorder_id": order["id"] if order else "", "location_id": location["id"],
-            "salesorder_number": order["salesorder_number"] if order else "", "location_name": location["location_name"],
+            "salesreturn_id": facts["id"], "salesorder_id": order["id"] if order else "",
+            "location_id": location["id"],
+            "salesorder_number": order["salesorder_number"] if order else "",
+            "location_name": location["location_name"],
             "customer_id": customer["id"], "customer_name": customer["contact_name"],
             "refunded_amount": facts["credit"]["total_refunded"] if facts["credit"] else 0.0,
         }  # fmt: skip
         return shared
 
-    def row(self, facts: Facts, api: str) -> Document:
+    def row(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["row"]
-        return shape | {key: value for key, value in self._shared(facts).items() if key in shape}
+        return laid(shape, self._shared(facts))
 
-    def detail(self, facts: Facts, api: str) -> Document:
+    def detail(self, facts: Facts, _api: str) -> Document:
         shape, shared, credit = self._shapes["detail"], self._shared(facts), facts["credit"]
-        detail = shape | {key: value for key, value in shared.items() if key in shape}
+        detail = laid(shape, shared)
         place = {key: shared[key] for key in ("location_id", "location_name")}
         detail["line_items"] = lines = self._lines.written(facts, self._shapes["line"] | place)
         if facts["origin"] >= 0:
             lines[0]["salesorder_item_id"] = self._ground.kind("salesorders").part_id(facts["origin"], 20)
         detail["salesreturnreceives"] = self._receives(facts, lines)
         detail["creditnotes"] = [] if credit is None else [self._shapes["creditnote"] | {
-            "creditnote_id": credit["id"], "creditnote_number": credit["creditnote_number"], "status": credit["status"],
+            "creditnote_id": credit["id"], "creditnote_number": credit["creditnote_number"],
+            "status": credit["status"],
             "date": credit["date"], "total": credit["total"],
         }]  # fmt: skip
         return detail

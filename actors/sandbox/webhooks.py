@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from actors.sandbox.clock import Clock
 from actors.sandbox.options import WEBHOOK_SECRET, Switches
+from actors.sandbox.shapes import Document
 from actors.sandbox.signing import sign
 
 SENDERS = 8
@@ -202,7 +203,12 @@ class Post:
         started = time.perf_counter()
         try:
             answer = await client.request(
-                hook.method, hook.url, params=hook.query or None, content=content, headers=headers, timeout=switches.webhook_timeout
+                hook.method,
+                hook.url,
+                params=hook.query or None,
+                content=content,
+                headers=headers,
+                timeout=switches.webhook_timeout,
             )
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             letter.status, letter.answer = 0, type(error).__name__
@@ -213,8 +219,7 @@ class Post:
 
     def _settle(self, letter: Letter) -> None:
         self.statuses[str(letter.status)] += 1
-        done = letter.status > 0 if self._switches().webhook_success == "any" else 200 <= letter.status < 300  # noqa: PLR2004 - 2xx
-        if done:
+        if letter.status and (letter.status // 100 == 2 or self._switches().webhook_success == "any"):  # noqa: PLR2004 - 2xx
             self.counts["delivered"] += 1
         elif letter.tries <= len(letter.hook.retry):
             self.counts["retried"] += 1
@@ -246,7 +251,11 @@ class Post:
         """Counts since the start, and how long the newest deliveries took."""
         names = ("queued", "delivered", "failed", "dropped", "duplicated", "reordered", "late", "retried", "capped")
         times = sorted(letter.milliseconds for letter in self.letters if letter.tries)
-        spread = {f"p{part}": round(times[min(len(times) - 1, len(times) * part // 100)], 2) for part in (50, 95, 99)} if times else {}
+        spread = (
+            {f"p{part}": round(times[min(len(times) - 1, len(times) * part // 100)], 2) for part in (50, 95, 99)}
+            if times
+            else {}
+        )
         counts = {name: self.counts[name] for name in names}
         return counts | {"waiting": self.waiting, "statuses": dict(self.statuses), "latency_ms": spread}
 
@@ -261,5 +270,5 @@ def _shaped(shape: Shape, body: bytes) -> tuple[bytes, dict[str, str], str]:
 
 def _fields(body: bytes) -> dict[str, str]:
     """The plain values of the document as form fields."""
-    document = next(iter(msgspec.json.decode(body).values()), {})
+    document: Document = next(iter(msgspec.json.decode(body).values()), {})
     return {key: str(value) for key, value in document.items() if isinstance(value, str | int | float)}

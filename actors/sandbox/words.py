@@ -25,13 +25,36 @@ SERVICES = ("Delivery Service", "Installation", "Repair", "Warranty Extension", 
 CATEGORIES = ("Accessories", "Audio", "Networking", "Power", "Storage", "Home", "Office", "")
 UNITS = ("pcs", "pcs", "pcs", "box", "m", "kg")
 SOURCES = ("user", "user", "csv", "api")
-FIRST_NAMES = ("Ahmed", "Zainab", "Ali", "Maryam", "Hussein", "Noor", "Omar", "Sara", "Yousif", "Layla", "Mustafa", "Rusul")
+FIRST_NAMES = (
+    "Ahmed",
+    "Zainab",
+    "Ali",
+    "Maryam",
+    "Hussein",
+    "Noor",
+    "Omar",
+    "Sara",
+    "Yousif",
+    "Layla",
+    "Mustafa",
+    "Rusul",
+)
 LAST_NAMES = ("Al-Janabi", "Kareem", "Salman", "Al-Tikriti", "Hassan", "O'Brien", "Müller", "Jabbar", "Aziz", "Naji")
 COMPANY_HEADS = (
     "Al Noor", "Al Rafidain", "Dar Al Salam", "Tigris", "Baghdad Star", "النور", "الرافدين", "Golden Palm",
     "Mesopotamia", "Basra Gate", "Erbil", "Nahrain", "دار السلام", "Kirkuk Plaza", "Mosul Bridge", "Samarra",
 )  # fmt: skip
-COMPANY_TAILS = ("Electronics", "Trading", "Stores", "للتجارة العامة", "Mobile", "& Sons", "Import/Export", "مركز", "Supplies")
+COMPANY_TAILS = (
+    "Electronics",
+    "Trading",
+    "Stores",
+    "للتجارة العامة",
+    "Mobile",
+    "& Sons",
+    "Import/Export",
+    "مركز",
+    "Supplies",
+)
 VENDOR_HEADS = ("Shenzhen", "Guangzhou", "Istanbul", "Dubai", "Yiwu", "Amman", "Jiangsu", "İzmir", "München")
 VENDOR_TAILS = ("Parts Co", "Trading FZE", "Elektronik A.Ş.", "GmbH", "Logistics", "Components Ltd", "Factory")
 CITIES = ("Baghdad", "Basra", "Erbil", "Mosul", "Najaf", "Karbala", "Kirkuk", "بغداد")
@@ -41,7 +64,12 @@ RETURN_REASONS = ("Defective", "Wrong item", "Changed mind", "تالف")
 NOTES = ("", "", "", "Thanks for your business.", "يرجى الدفع خلال المدة المحددة", "Deliver before noon — call first")
 PAYMENT_MODES = ("cash", "cash", "Bank Transfer", "Check", "creditcard")
 LOCATION_NAMES = ("Main Warehouse", "Wholesale Branch", "Basra Branch", "Erbil Branch", "مخزن الكرادة", "Online Store")
-PRICE_LIST_NAMES = (
-    "Wholesale A", "Wholesale B", "Retailers", "VIP", "Technicians", "أسعار الجملة", "Volume", "Volume Cables",
-    "Retail +10%", "Staff -15%", "Export", "Purchase 2026",
+# name, pricing scheme ("" for a percentage on everything), the percentage, sales or purchases, status
+PRICE_LISTS: tuple[tuple[str, str, float, str, str], ...] = (
+    ("Wholesale A", "unit", 0.0, "sales", "active"), ("Wholesale B", "unit", 0.0, "sales", "active"),
+    ("Retailers", "unit", 0.0, "sales", "active"), ("VIP", "unit", 0.0, "sales", "active"),
+    ("Technicians", "unit", 0.0, "sales", "active"), ("أسعار الجملة", "unit", 0.0, "sales", "active"),
+    ("Volume", "volume", 0.0, "sales", "active"), ("Volume Cables", "volume", 0.0, "sales", "active"),
+    ("Retail +10%", "", 10.0, "sales", "active"), ("Staff -15%", "", -15.0, "sales", "active"),
+    ("Export", "unit", 0.0, "sales", "inactive"), ("Purchase 2026", "unit", 0.0, "purchases", "active"),
 )  # fmt: skip

@@ -14,7 +14,12 @@ from actors.sandbox.shapes import Document
 from actors.sandbox.webhooks import EVENTS, Hook, Post
 from actors.sandbox.world import Past, World
 
-RULES = {"created_or_edited": ("created", "edited"), "created": ("created",), "edited": ("edited",), "deleted": ("deleted",)}
+RULES = {
+    "created_or_edited": ("created", "edited"),
+    "created": ("created",),
+    "edited": ("edited",),
+    "deleted": ("deleted",),
+}
 
 
 class Workflows:
@@ -140,7 +145,10 @@ class Workflows:
 def _pairs(rows: object) -> dict[str, str]:
     if not isinstance(rows, list):
         return {}
-    return {str(row.get("param_name") or row.get("name")): str(row.get("param_value") or row.get("value") or "") for row in rows}
+    return {
+        str(row.get("param_name") or row.get("name")): str(row.get("param_value") or row.get("value") or "")
+        for row in rows
+    }
 
 
 def _hook(action: Document, rule: Document) -> Hook:

@@ -1,4 +1,4 @@
-"""The organisation's data: generated from (seed, kind, index) when asked for, with an overlay of what was changed since."""
+"""The organisation's data: generated from (seed, kind, index) when asked for, under an overlay of what was changed."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ class World:
         self.catalogue = Catalogue()
         self.customers = max(1, round(CUSTOMERS * options.scale))
         self.vendors = max(1, round(VENDORS * options.scale))
-        self.counts = {k.module: max(1, round(k.count * options.scale)) if k.scales else k.count for k in self.catalogue.kinds}
+        self.counts = {
+            k.module: max(1, round(k.count * options.scale)) if k.scales else k.count for k in self.catalogue.kinds
+        }
         self.counts["contacts"] = self.customers + self.vendors
         self.items, self.locations = Items(self, self.kind("items")), Locations(self, self.kind("locations"))
         self.entities = self._entities()
@@ -136,7 +138,7 @@ class World:
         entity.complete(facts)
         return facts
 
-    def extra(self, module: str, index: int) -> Document:
+    def added(self, module: str, index: int) -> Document:
         """Keys that a test added to the record's documents verbatim."""
         edit = self._edits[module].get(index)
         return edit.extra if edit is not None else {}
@@ -189,7 +191,9 @@ class World:
         self._edits[module][index] = Edit(modified=now, patch={**patch, "created": now}, blank=blank, version=0)
         return self._settle(module, index, None)
 
-    def change(self, module: str, index: int, patch: Facts, *, extra: Document | None = None, stamp: str = "now") -> Changed:
+    def change(
+        self, module: str, index: int, patch: Facts, *, extra: Document | None = None, stamp: str = "now"
+    ) -> Changed:
         """Lay a patch over a record; `stamp` is now, next (later than before), keep, or seconds as text."""
         self._books()
         before = self.facts(module, index)

@@ -19,7 +19,8 @@ from actors.sandbox.shapes import Document
 from actors.sandbox.world import World
 
 CREATED = {
-    "contacts": "The contact has been added.", "items": "The item has been added.", "invoices": "The invoice has been created.",
+    "contacts": "The contact has been added.", "items": "The item has been added.",
+    "invoices": "The invoice has been created.",
     "salesorders": "Sales Order has been created.", "bills": "The bill has been created.",
     "creditnotes": "The credit note has been created.",
     "customerpayments": "The payment from the customer has been recorded",
@@ -30,13 +31,15 @@ SAVED = {
     "invoices": "Invoice information has been updated.",
 }  # fmt: skip
 DELETED = {
-    "items": "The item has been deleted.", "contacts": "The customer has been deleted.", "invoices": "The invoice has been deleted.",
+    "items": "The item has been deleted.", "contacts": "The customer has been deleted.",
+    "invoices": "The invoice has been deleted.",
     "bills": "The bill has been deleted.", "creditnotes": "The credit note has been deleted.",
     "customerpayments": "The payment has been deleted.", "vendorpayments": "The payment has been deleted.",
 }  # fmt: skip
 NEEDED = {
     "items": ("name",), "contacts": ("contact_name",), "invoices": ("customer_id", "line_items"),
-    "salesorders": ("customer_id", "line_items"), "bills": ("vendor_id", "line_items"), "creditnotes": ("customer_id", "line_items"),
+    "salesorders": ("customer_id", "line_items"), "bills": ("vendor_id", "line_items"),
+    "creditnotes": ("customer_id", "line_items"),
     "customerpayments": ("customer_id", "amount"), "vendorpayments": ("vendor_id", "amount"), "pricebooks": ("name",),
     "users": ("name", "email"), "locations": ("location_name",), "inventoryadjustments": ("line_items",),
     "salesreturns": ("line_items",),
@@ -48,7 +51,14 @@ class Writes:
     """Answers every call that changes something below a product's prefix."""
 
     def __init__(
-        self, world: World, desk: Desk, documents: Documents, reads: Reads, drawers: Drawers, switches: Callable[[], Switches]
+        self,
+        world: World,
+        desk: Desk,
+        documents: Documents,
+        *,
+        reads: Reads,
+        drawers: Drawers,
+        switches: Callable[[], Switches],
     ) -> None:
         self._world = world
         self._desk = desk
@@ -71,10 +81,12 @@ class Writes:
             return self._drawers.write(call)
         if len(parts) == 1:
             if call.method != "POST":
-                raise Refused(failure(405, 37, f"The HTTP method {call.method} is not allowed for the requested resource"))
+                raise Refused(
+                    failure(405, 37, f"The HTTP method {call.method} is not allowed for the requested resource")
+                )
             return self._create(call, kind)
         if not parts[1].isdigit():
-            return success("The request has been accepted.")
+            return success({}, "The request has been accepted.")
         index = self._reads.found(kind, parts[1])
         if len(parts) > 2:  # noqa: PLR2004 - an action or a part of the record
             return self._act(call, kind, index, parts[2:])
@@ -83,10 +95,10 @@ class Writes:
     def _written(self, kind: Kind, index: int, api: str) -> Document:
         return {kind.singular: msgspec.Raw(self._documents.detail(kind.module, index, api))}
 
-    def _adopted(self, kind: Kind, body: Document, facts: Facts) -> Facts:
+    def _adopted(self, kind: Kind, body: Document) -> Facts:
         """The facts that a body states; refuses ids and numbers that are none."""
         try:
-            patch = self._world.entities[kind.module].adopt(body, facts)
+            patch = self._world.entities[kind.module].adopt(body)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError):
             raise Refused(failure(400, 4, "Invalid value passed.")) from None
         if "contact" in patch and not self._world.exists("contacts", patch["contact"]):
@@ -98,24 +110,24 @@ class Writes:
         for name in NEEDED[kind.module]:
             if not body.get(name):
                 raise Refused(failure(400, 4, f"Invalid value passed for {name}"))
-        patch = self._adopted(kind, body, {})
+        patch = self._adopted(kind, body)
         changed = self._desk.create(kind.module, patch, blank=True, loud=self._loud)
         index = int(changed.id[10:])
         message = CREATED.get(kind.module, f"The {kind.label.lower()} has been added.")
-        answer = success(message, 201, **self._written(kind, index, call.api))
+        answer = success(self._written(kind, index, call.api), message, 201)
         prefix = "v3" if call.api == "books" else "v1"
         location = (b"location", f"/api/{prefix}/{kind.module}/{changed.id}".encode())
         return msgspec.structs.replace(answer, headers=(location,))
 
     def _save(self, call: Call, kind: Kind, index: int) -> Answer:
-        patch = self._adopted(kind, call.document(), self._world.facts(kind.module, index))
+        patch = self._adopted(kind, call.document())
         self._desk.change(kind.module, index, patch, loud=self._loud)
         message = SAVED.get(kind.module, f"The {kind.label.lower()} has been updated.")
-        return success(message, **self._written(kind, index, call.api))
+        return success(self._written(kind, index, call.api), message)
 
     def _delete(self, kind: Kind, index: int) -> Answer:
         self._desk.delete(kind.module, index, loud=self._loud)
-        return success(DELETED.get(kind.module, f"The {kind.label.lower()} has been deleted."))
+        return success({}, DELETED.get(kind.module, f"The {kind.label.lower()} has been deleted."))
 
     # --- actions
 
@@ -126,10 +138,10 @@ class Writes:
             status = action[0].removeprefix("mark_")
             self._desk.change(kind.module, index, {"status": status}, loud=self._loud)
             subject = "variant" if kind.module == "items" and call.api == "inventory" else kind.label.lower()
-            return success(f"The {subject} has been marked as {status}")
+            return success({}, f"The {subject} has been marked as {status}")
         if action[0] == "status" and len(action) > 1:
             return self._status(kind, index, action[1])
-        return success(f"The {kind.label.lower()} has been updated.")
+        return success({}, f"The {kind.label.lower()} has been updated.")
 
     def _status(self, kind: Kind, index: int, status: str) -> Answer:
         if kind.module not in {"invoices", "salesorders", "bills", "creditnotes"}:
@@ -138,16 +150,16 @@ class Writes:
         if status == "sent" and kind.module == "invoices":
             settled = "sent"
         self._desk.change(kind.module, index, {"status": settled}, loud=self._loud)
-        return success(f"{kind.label} status has been changed to {status.capitalize()}.")
+        return success({}, f"{kind.label} status has been changed to {status.capitalize()}.")
 
     def _image(self, call: Call, index: int) -> Answer:
         if call.method == "DELETE":
             self._reads.uploads.pop(index, None)
             self._desk.change("items", index, {"image_name": ""}, loud=self._loud)
-            return success("The Image has been deleted.")
+            return success({}, "The Image has been deleted.")
         part = multipart_part(call.headers.get(b"content-type", b"").decode("latin-1"), call.body, "image")
         if part is None:
             raise Refused(failure(400, 4, "Invalid value passed for image"))
         self._reads.uploads[index] = (part.content_type, part.body)
         self._desk.change("items", index, {"image_name": part.file_name}, loud=self._loud)
-        return success("The image has been uploaded.")
+        return success({}, "The image has been uploaded.")
