@@ -1,6 +1,7 @@
 """The least that a durable queue with the daemon's guarantees can do: claim, state, upsert, audit, history.
 
-Two connections, no engine, no mapping, no record facets: one fixed table, statements by hand. The daemon is measured against this loop.
+Two connections, no engine, no mapping, no record facets: one fixed table, statements by hand. The daemon is measured
+against this loop.
 """
 
 from __future__ import annotations
