@@ -166,14 +166,14 @@ def tombstone(state: State | None, seen_at: datetime, modified_at: datetime | No
     """The state once a deletion is written; its content is forgotten, so that a resurrection writes everything."""
     return State(
         variant=variant or (state.variant if state else ""),
-        modified_at=modified_at or (state.modified_at if state else None),
+        modified_at=_later(state.modified_at if state else None, modified_at),
         observed_at=_later(state.observed_at if state else None, seen_at),
         tombstoned_at=seen_at,
     )
 
 
-def _later(one: datetime | None, other: datetime) -> datetime:
-    return other if one is None or other > one else one
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((moment for moment in (one, other) if moment is not None), default=None)
 
 
 # --- the table

@@ -1,0 +1,242 @@
+"""The actor that writes one entity's records: claim, map, apply and complete, batch after batch, until nothing waits.
+
+It looks at the queue when it is woken, and now and then on its own; its first act is to give back what an earlier life
+held. Two batches are in flight, so that Postgres works while Python maps.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+import anyio
+from anyio.abc import TaskGroup
+from msgspec import Struct
+
+from actors.messages import Wake
+from actors.settlement import Prepared, Settled, Settlement
+from actors.zoho.entities import Entity
+from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out
+from tds_runtime.database import Database
+from tds_runtime.errors import LeaseLost, Outage
+from tds_runtime.queue import Options, Queue, Task
+
+SUSPECT = 3
+"""From this attempt on a task is settled alone: whatever it did to its last two batches, it does to itself."""
+
+_MOST_DRIFT = 200
+_LISTED = 10
+
+
+class Synced(Struct, frozen=True, kw_only=True):
+    """A batch is settled: what the business and the metrics want to know of it.
+
+    Attributes:
+        outcomes: Tasks by how they ended: applied, unchanged, superseded, deleted, refetched, buried, waiting, retried.
+        rows: Rows of target and child tables that were written or removed.
+        seconds: From the claim to the commit.
+        drift: Keys seen for the first time that no mapping knows.
+    """
+
+    entity: str
+    tasks: int
+    outcomes: dict[str, int]
+    rows: int
+    altered: int
+    seconds: float
+    drift: tuple[str, ...] = ()
+
+
+def _always() -> bool:
+    return True
+
+
+def _ignore(_synced: Synced) -> None:
+    return None
+
+
+@actor(mailbox=Mailbox(4, overflow="conflate"), watchdog=120.0, stop=20.0)
+async def entity_sync(
+    ctx: Context,
+    inbox: Inbox[Wake],
+    *,
+    entity: Entity,
+    database: Database,
+    queue: Queue,
+    holds_lease: Callable[[], bool] = _always,
+    observe: Callable[[Synced], None] = _ignore,
+    idle: float = 60.0,
+) -> None:
+    """Apply this entity's tasks to its tables.
+
+    Args:
+        ctx: Of this incarnation.
+        inbox: Wake-ups; what they say beyond their coming does not matter.
+        entity: The compiled mapping.
+        database: Where queue and targets are; one Postgres, so that both commit together.
+        queue: Of this process.
+        holds_lease: Whether this process may still work on what it claimed.
+        observe: Told of every batch.
+        idle: Seconds without a wake-up until it looks on its own; the queue's own look each second is what wakes it.
+    """
+    ctx.ready()
+    settlement = Settlement(entity, database, queue)
+    sync = _Sync(ctx, entity, queue, settlement=settlement, holds_lease=holds_lease, observe=observe)
+    with suppress(Outage):  # only raised when the actor is to stop
+        await sync.give_back()
+        await sync.drain()
+        while not inbox.ended:
+            await inbox.receive(within=idle)
+            await sync.drain()
+
+
+class _Sync:
+    def __init__(
+        self,
+        ctx: Context,
+        entity: Entity,
+        queue: Queue,
+        *,
+        settlement: Settlement,
+        holds_lease: Callable[[], bool],
+        observe: Callable[[Synced], None],
+    ) -> None:
+        self._ctx = ctx
+        self._entity = entity
+        self._queue = queue
+        self._settlement = settlement
+        self._holds_lease = holds_lease
+        self._observe = observe
+        self._log = logs.get("entity_sync").bind(entity=entity.name)
+        self._options: Options = queue.options
+        self._working = 0
+        self._in_doubt = False
+        self._drift: set[str] = set()
+
+    async def give_back(self) -> None:
+        """Return to the queue what an earlier incarnation of this actor held."""
+        moved = await ride_out(self._ctx, "database", lambda: self._queue.return_own([self._entity.name]))
+        if moved.ids:
+            self._log.warning("tasks.returned", returned=len(moved.returned), buried=len(moved.buried))
+
+    async def drain(self) -> None:
+        """Settle until a claim comes back empty."""
+        async with anyio.create_task_group() as group:
+            self._start_worker(group)
+        if self._in_doubt:
+            self._in_doubt = False
+            await self.give_back()
+
+    def _start_worker(self, group: TaskGroup) -> None:
+        self._working += 1
+        group.start_soon(self._work, group)
+
+    async def _work(self, group: TaskGroup) -> None:
+        try:
+            with suppress(Outage):
+                tasks = await self._claim()
+                while tasks:
+                    if len(tasks) >= self._options.batch and self._working < self._options.workers:
+                        self._start_worker(group)
+                    tasks = await self._settle_all(tasks)
+        finally:
+            self._working -= 1
+
+    async def _claim(self) -> list[Task]:
+        while not self._holds_lease() and not self._ctx.stopping.is_set():
+            async with self._ctx.waiting("lease"):
+                with anyio.move_on_after(self._options.lease / 10):
+                    await self._ctx.stopping.wait()
+        if self._ctx.stopping.is_set():
+            return []
+        return await ride_out(self._ctx, "database", lambda: self._queue.claim([self._entity.name]))
+
+    async def _settle_all(self, tasks: Sequence[Task]) -> list[Task]:
+        """Settle a claim: the suspects one by one, the rest as one batch; returns the next claim."""
+        suspects = [task for task in tasks if task.attempt_count >= SUSPECT]
+        for task in suspects:
+            await self._settle([task], 0)
+        rest = [task for task in tasks if task.attempt_count < SUSPECT] if suspects else tasks
+        go_on = len(tasks) >= self._options.batch and self._holds_lease() and not self._ctx.stopping.is_set()
+        if rest:
+            return await self._settle(rest, self._options.batch if go_on else 0)
+        return await self._claim() if go_on else []
+
+    async def _settle(self, tasks: Sequence[Task], claim: int) -> list[Task]:
+        began = anyio.current_time()
+        with logs.bound(**_correlation(tasks)):
+            prepared = await self._settlement.prepare(tasks, self._ctx.beat)
+            settled = await self._through(prepared, tasks, claim)
+            if settled is not None:
+                self._report(tasks, prepared, settled, anyio.current_time() - began)
+        self._ctx.beat()
+        return [] if settled is None else list(settled.claimed)
+
+    async def _through(self, prepared: Prepared, tasks: Sequence[Task], claim: int) -> Settled | None:
+        """Settle through outages; None when others hold the tasks by now, or they were settled before the outage."""
+        tries = 0
+
+        async def settle() -> Settled:
+            nonlocal tries
+            tries += 1
+            # Nothing is claimed by a repetition: what the lost answer had claimed is given back first.
+            return await self._settlement.settle(prepared, claim if tries == 1 else 0)
+
+        try:
+            return await ride_out(self._ctx, "database", settle)
+        except LeaseLost:
+            leases = [(task.id, task.fence) for task in tasks]
+            moved = await ride_out(self._ctx, "database", lambda: self._queue.release(leases))
+            self._log.warning("lease.lost", tasks=len(tasks), released=len(moved.ids), after_outage=tries > 1)
+            return None
+        finally:
+            self._in_doubt = self._in_doubt or tries > 1
+
+    def _report(self, tasks: Sequence[Task], prepared: Prepared, settled: Settled, seconds: float) -> None:
+        by_id = {task.id: task for task in tasks}
+        for failure in settled.failures:
+            task = by_id[failure.id]
+            self._log.warning(
+                "task.failed",
+                record=task.source_entity_id,
+                task=task.id,
+                attempt=task.attempt_count,
+                code=failure.error_code,
+                reason=failure.error_message,
+                correlation_id=task.correlation_id,
+            )
+        synced = Synced(
+            entity=self._entity.name,
+            tasks=len(tasks),
+            outcomes=dict(settled.outcomes),
+            rows=settled.rows,
+            altered=len(settled.altered),
+            seconds=seconds,
+            drift=self._new_keys(prepared),
+        )
+        self._observe(synced)
+        self._tell(synced, settled)
+
+    def _tell(self, synced: Synced, settled: Settled) -> None:
+        if synced.drift:
+            self._log.warning("mapping.drifted", keys=list(synced.drift[:_LISTED]), count=len(synced.drift))
+        if settled.altered:
+            self._log.warning("target.altered", records=list(settled.altered[:_LISTED]), count=len(settled.altered))
+        self._log.info(
+            "batch.settled", tasks=synced.tasks, rows=synced.rows, seconds=round(synced.seconds, 4), **synced.outcomes
+        )
+
+    def _new_keys(self, prepared: Prepared) -> tuple[str, ...]:
+        found = Counter(key for work in prepared.works if work.mapped for key in work.mapped.unknown)
+        new = [key for key in found if key not in self._drift]
+        if len(self._drift) < _MOST_DRIFT:
+            self._drift.update(new)
+            return tuple(sorted(new))
+        return ()
+
+
+def _correlation(tasks: Iterable[Task]) -> dict[str, str]:
+    """What ties the lines of a batch to the delivery that caused it, when there was one only."""
+    ids = {task.correlation_id for task in tasks}
+    return {"correlation_id": ids.pop()} if len(ids) == 1 else {}
