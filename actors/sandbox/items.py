@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.sandbox.chance import Draws
+from actors.sandbox.chance import Draws, mixed
 from actors.sandbox.entity import DAY, END, Facts, Ground, created_at
 from actors.sandbox.kinds import Kind
 from actors.sandbox.shapes import Document, Shapes
@@ -10,6 +10,7 @@ from actors.sandbox.words import BRANDS, CATEGORIES, NOUNS, SERVICES, SOURCES, U
 
 PRICES, NAMES, STOCKS = 110, 111, 112
 SERVICE_EVERY, SERVICE_AT, PICTURE_EVERY = 16, 7, 8
+BUSY_PLACES = 2
 STOCK_KEYS = ("stock_on_hand", "available_stock", "actual_available_stock")
 TRACKED_ONLY = frozenset({
     *STOCK_KEYS, "reorder_level", "initial_stock", "initial_stock_rate", "asset_value", "committed_stock",
@@ -110,13 +111,13 @@ class Items:
 
     def stock(self, index: int) -> list[tuple[int, float, float]]:
         """By location: index of the location, accounting stock, committed stock (may leave less than nothing)."""
-        draws = Draws(self._ground.seed, STOCKS, index)
-        places = min(2, self._ground.counts["locations"])
+        bits = mixed(self._ground.seed, STOCKS, index)
         levels = []
         for place in range(self._ground.counts["locations"]):
-            base = float(draws.below(60)) if place < places or draws.hit(20) else 0.0
-            committed = float(draws.below(5)) if place < places else 0.0
-            levels.append((place, base + self._ground.moved(index, place), committed))
+            busy = place < BUSY_PLACES
+            base = float(bits & 63) if busy or not bits & 192 else 0.0
+            levels.append((place, base + self._ground.moved(index, place), float(bits >> 8 & 3) if busy else 0.0))
+            bits >>= 10
         return levels
 
     def _stock_totals(self, index: int) -> Facts:

@@ -24,6 +24,7 @@ from actors.sandbox.shapes import Document
 from actors.sandbox.stockroom import Adjustments, SalesReturns
 
 KEPT_VERSIONS = 16
+MEMORY = 4096
 
 
 class Past(Struct, frozen=True):
@@ -78,6 +79,7 @@ class World:
         self._moves: dict[tuple[int, int], float] = {}
         self._orders: dict[tuple[str, str], SortedIndex] = {}
         self._ledger: Ledger | None = None
+        self._known: dict[tuple[str, int], Facts] = {}
         self.on_change: list[Callable[[str, int], None]] = []
 
     def _entities(self) -> dict[str, Entity]:
@@ -126,7 +128,17 @@ class World:
         return self.entities[module].generate(index)
 
     def facts(self, module: str, index: int, past: Past | None = None) -> Facts:
-        """The record as it is, or as it was at a past version."""
+        """The record as it is, or as it was at a past version; not to be written into."""
+        if past is not None:
+            return self._worked_out(module, index, past)
+        known = self._known.get((module, index))
+        if known is None:
+            if len(self._known) >= MEMORY:
+                self._known.clear()
+            known = self._known[module, index] = self._worked_out(module, index, None)
+        return known
+
+    def _worked_out(self, module: str, index: int, past: Past | None) -> Facts:
         entity = self.entities[module]
         edit = past or self._edits[module].get(index)
         if edit is None:
@@ -234,12 +246,12 @@ class World:
     def touch(self, module: str, index: int) -> Facts:
         """A patch that changes the record visibly."""
         facts = self.facts(module, index)
-        facts["modified"] += self.version(module, index)
-        return self.entities[module].touched(facts)
+        return self.entities[module].touched(facts | {"modified": facts["modified"] + self.version(module, index)})
 
     def _settle(self, module: str, index: int, before: Facts | None) -> Changed:
         edit = self._edits[module][index]
         edit.version += 1
+        self._known.clear()
         facts = self.facts(module, index)
         if module in COLUMNS:
             self._rebook(module, before, facts)
@@ -265,6 +277,7 @@ class World:
         return Changed(entity=entity, id=facts["id"], version=self.version(module, index), last_modified_time=stamp)
 
     def _announce(self, module: str, index: int) -> None:
+        self._known.clear()
         for listener in self.on_change:
             listener(module, index)
 
