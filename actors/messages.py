@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec import Struct
+
+from tds_runtime import Call
 
 
 class Wake(Struct, frozen=True):
@@ -13,3 +17,16 @@ class Wake(Struct, frozen=True):
 
 class RunWake(Struct, frozen=True):
     """A run row was written; look for pending runs now."""
+
+
+class Healed(Struct, frozen=True, kw_only=True):
+    """What one round of the healer put right."""
+
+    stuck_tasks_recovered: int
+    dlq_items_retried: int
+    alerts_created: int
+    timestamp: datetime
+
+
+class Heal(Call[Healed], frozen=True):
+    """Put right now what can be put right, and say what that was."""

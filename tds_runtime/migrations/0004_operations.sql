@@ -66,3 +66,28 @@ CREATE TABLE tds_healer_runs (
     alerts_created        integer NOT NULL,
     details               jsonb NOT NULL DEFAULT '{}'
 );
+
+-- Drops the days of finished tasks that ended longer ago than `keep`; returns how many. A day that is being read is left
+-- for the next time, so that nobody waits behind this.
+CREATE FUNCTION tds_drop_partitions(keep interval DEFAULT '14 days') RETURNS integer
+LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '2s' AS $$
+DECLARE
+    partition text;
+    dropped integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7305801316121089635);
+    FOR partition IN
+        SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+         WHERE i.inhparent = 'tds_sync_queue_done'::regclass AND c.relname ~ '^tds_sync_queue_done_\d{8}$'
+           AND to_date(right(c.relname, 8), 'YYYYMMDD') + interval '1 day' < (now() - keep) AT TIME ZONE 'UTC'
+    LOOP
+        BEGIN
+            EXECUTE format('DROP TABLE %I', partition);
+            dropped := dropped + 1;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+    END LOOP;
+    RETURN dropped;
+END
+$$;

@@ -1,0 +1,55 @@
+"""Puts the route table, the callers and the public routes together into one Starlette application."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from actors.api import dead_letters, exposition, health, pulls, schedules, supervision
+from actors.api.authentication import Authentication
+from actors.api.endpoints import Endpoint
+from actors.api.services import Services
+from tds_runtime import logs, problem
+from tds_runtime.mailbox import CORRELATION
+
+
+def application(
+    services: Services, routes: Iterable[BaseRoute], *, new_id: Callable[[], str] = lambda: uuid.uuid4().hex
+) -> Starlette:
+    """The whole web application; `routes` are the public ones, which come first because they are the hot ones."""
+    authentication = Authentication(services.database, services.options)
+    admin = [_route(endpoint, authentication, new_id) for endpoint in table(services)]
+    app = Starlette(routes=[*routes, *admin], exception_handlers=problem.handlers())
+    app.router.redirect_slashes = False
+    return app
+
+
+def table(services: Services) -> tuple[Endpoint, ...]:
+    """Every admin endpoint, by subject."""
+    return (
+        *health.endpoints(services),
+        *pulls.endpoints(services),
+        *schedules.endpoints(services),
+        *supervision.endpoints(services),
+        *dead_letters.endpoints(services),
+        *exposition.endpoints(services),
+    )
+
+
+def _route(endpoint: Endpoint, authentication: Authentication, new_id: Callable[[], str]) -> Route:
+    async def answer(request: Request) -> Response:
+        correlation_id = new_id()
+        CORRELATION.set(correlation_id)
+        with logs.bound(correlation_id=correlation_id):
+            caller = await authentication.admit(request, endpoint.role)
+            with logs.bound(user=caller.name or None):
+                response = await endpoint.handler(request, caller)
+        response.headers["x-correlation-id"] = correlation_id
+        return response
+
+    return Route(endpoint.path, answer, methods=[endpoint.method], name=endpoint.summary)

@@ -1,0 +1,48 @@
+"""What the endpoints work with; made once, in the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from actors.api.authentication import Options
+from actors.condition import Thresholds
+from actors.messages import Heal
+from actors.zoho.entities import Entities
+from tds_runtime import Snapshot
+from tds_runtime.database import Database
+from tds_runtime.intake import Store
+from tds_runtime.metrics import Metrics
+from tds_runtime.queue import Queue
+from tds_runtime.ref import Ref
+from tds_runtime.schedule import Schedule
+
+
+class Tree(Protocol):
+    """What is asked of the running tree."""
+
+    def snapshot(self) -> Snapshot: ...
+    async def kill(self, path: str, reason: str = "") -> None: ...
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    """What the endpoints work with.
+
+    Attributes:
+        runtime: Gives the running tree once there is one; the application is made before it.
+        wake_pull: Tells the puller to look for runs now.
+    """
+
+    database: Database
+    queue: Queue
+    metrics: Metrics
+    entities: Entities
+    schedules: Mapping[str, Schedule]
+    runtime: Callable[[], Tree | None]
+    wake_pull: Callable[[], object]
+    healer: Ref[Heal]
+    writer: Ref[Store]
+    options: Options
+    thresholds: Thresholds

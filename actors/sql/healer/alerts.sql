@@ -1,0 +1,54 @@
+-- Opens an alert for each cause that holds and has none, renews those that have one, and resolves the rest of its types.
+-- Returns the new ones. Relies on the unique index of open alerts: two nodes make one alert.
+-- $1 recovered tasks, $2 $3 waiting tasks (warning, critical), $4 $5 dead letters, $6 silence, $7 heartbeat (seconds)
+WITH counts AS MATERIALIZED (
+    SELECT count(*) FILTER (WHERE status = 'pending') AS pending, count(*) FILTER (WHERE status = 'dead_letter') AS dead
+      FROM tds_sync_queue_live
+), newest AS MATERIALIZED (
+    SELECT source, received_at FROM tds_inbox_events ORDER BY id DESC LIMIT 1
+), slots AS MATERIALIZED (
+    SELECT DISTINCT ON (schedule) schedule, slot, outcome, detail
+      FROM tds_slots WHERE decided_at > now() - interval '8 days' ORDER BY schedule, slot DESC
+), found (alert_type, severity, cause, title, message, metadata) AS MATERIALIZED (
+    SELECT 'queue_depth', CASE WHEN pending > $3 THEN 'critical' ELSE 'warning' END, 'queue',
+           pending || ' tasks wait', 'Look whether the entities'' actors run and the source answers.',
+           jsonb_build_object('pending_count', pending)
+      FROM counts WHERE pending > $2
+    UNION ALL
+    SELECT 'dlq_overflow', CASE WHEN dead > $5 THEN 'error' ELSE 'warning' END, 'queue',
+           dead || ' dead letters', 'Group them by error, mend the cause, retry.',
+           jsonb_build_object('dlq_count', dead)
+      FROM counts WHERE dead > $4
+    UNION ALL
+    SELECT 'stuck_task', 'warning', 'queue', $1::bigint || ' stuck tasks recovered',
+           'Their owner died or hung; the log of that time says which.', jsonb_build_object('recovered_count', $1::bigint)
+     WHERE $1::bigint > 0
+    UNION ALL
+    SELECT 'webhook_silence', 'warning', source, 'No webhook from ' || source,
+           'Look at the source''s workflow rules and at the signature.', jsonb_build_object('last_received_at', received_at)
+      FROM newest WHERE received_at < now() - $6::float8 * interval '1 second'
+    UNION ALL
+    SELECT 'node_lost', 'critical', boot_id, 'Node ' || name || ' is not heard of',
+           'Look whether the process runs and reaches the database.',
+           jsonb_build_object('host', host, 'pid', pid, 'renewed_at', renewed_at)
+      FROM tds_nodes
+     WHERE stopped_at IS NULL
+       AND renewed_at < now() - $7::float8 * interval '1 second' AND renewed_at > now() - interval '1 day'
+    UNION ALL
+    SELECT 'schedule_failed', 'error', schedule, 'Schedule ' || schedule || ' failed', detail,
+           jsonb_build_object('slot', slot)
+      FROM slots WHERE outcome = 'failed'
+), opened AS (
+    INSERT INTO tds_alerts AS a (alert_type, severity, cause, title, message, metadata)
+    SELECT alert_type, severity, cause, title, message, metadata FROM found ORDER BY alert_type, cause
+    ON CONFLICT (alert_type, cause) WHERE resolved_at IS NULL DO UPDATE
+       SET severity = excluded.severity, title = excluded.title, message = excluded.message,
+           metadata = excluded.metadata, occurrences = a.occurrences + 1, last_seen_at = now()
+    RETURNING a.alert_type, a.severity, a.title, a.occurrences
+), resolved AS (
+    UPDATE tds_alerts AS a SET resolved_at = now()
+     WHERE a.resolved_at IS NULL
+       AND a.alert_type IN ('queue_depth', 'dlq_overflow', 'stuck_task', 'webhook_silence', 'node_lost', 'schedule_failed')
+       AND NOT EXISTS (SELECT FROM found AS f WHERE f.alert_type = a.alert_type AND f.cause = a.cause)
+)
+SELECT alert_type, severity, title FROM opened WHERE occurrences = 1
