@@ -79,34 +79,34 @@ class Connection:
 
     async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
         """Return all rows, as asyncpg Records."""
-        with self._database.outages():
+        with self._database.outages(self._wire):
             rows: list[Any] = await self._wire.fetch(statement, *arguments)
         return rows
 
     async def fetchrow(self, statement: str, *arguments: Any) -> Any | None:
         """Return the first row or None."""
-        with self._database.outages():
+        with self._database.outages(self._wire):
             return await self._wire.fetchrow(statement, *arguments)
 
     async def fetchval(self, statement: str, *arguments: Any) -> Any:
         """Return the first column of the first row, or None."""
-        with self._database.outages():
+        with self._database.outages(self._wire):
             return await self._wire.fetchval(statement, *arguments)
 
     async def execute(self, statement: str, *arguments: Any) -> str:
         """Execute and return the command's tag; without arguments the text may hold several statements."""
-        with self._database.outages():
+        with self._database.outages(self._wire):
             tag: str = await self._wire.execute(statement, *arguments)
         return tag
 
     async def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """Execute once for each row, atomically, in one pipeline."""
-        with self._database.outages():
+        with self._database.outages(self._wire):
             await self._wire.executemany(statement, rows)
 
     async def copy(self, table: str, rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> None:
         """Write rows by binary COPY."""
-        with self._database.outages():
+        with self._database.outages(self._wire):
             await self._wire.copy_records_to_table(table, records=rows, columns=columns)
 
     @asynccontextmanager
@@ -244,8 +244,11 @@ class Database:
         )
 
     @contextmanager
-    def outages(self) -> Iterator[None]:
-        """Turn what asyncpg raises when the server is away into DatabaseGone; forget the connections that met it."""
+    def outages(self, wire: Any = None) -> Iterator[None]:
+        """Turn what asyncpg raises when the server is away into DatabaseGone.
+
+        The connection that met it is cut at once: after a timeout nobody knows what it is still doing.
+        """
         try:
             yield
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
@@ -253,6 +256,8 @@ class Database:
             if reason is None:
                 self._answered()
                 raise
+            if wire is not None and not _still_usable(error):
+                wire.terminate()
             self._gone(reason, error)
             raise DatabaseGone(reason) from error
         self._answered()
@@ -358,10 +363,10 @@ async def _keep(_wire: Any) -> None:
 
 def _outage(error: Exception) -> str | None:
     """Say why the server counts as away, or None for a definite rejection or a mistake of the caller."""
-    if isinstance(error, OSError):  # TimeoutError is one
+    if isinstance(error, (OSError, asyncpg.InternalClientError)):  # TimeoutError is an OSError
         return _text(error)
     if isinstance(error, asyncpg.PostgresError):
-        code = error.sqlstate or ""
+        code = _code(error)
         away = code in OUTAGE_CODES or code.startswith(OUTAGE_CLASSES)
         return f"{_text(error)} ({code})" if away else None
     if isinstance(error, ValueError):  # an argument that cannot be encoded
@@ -369,11 +374,20 @@ def _outage(error: Exception) -> str | None:
     return _text(error) if "clos" in str(error) or "released" in str(error) else None
 
 
+def _still_usable(error: Exception) -> bool:
+    """Whether the connection survived: the server gave up a statement, or had no room for it."""
+    code = _code(error)
+    return code == "57014" or code.startswith(("53", "58"))
+
+
 def _expires(error: Exception) -> bool:
-    if isinstance(error, asyncpg.PostgresError):
-        code = error.sqlstate or ""
-        return code in EXPIRING_CODES or code.startswith("08")
-    return True
+    """Whether other connections to that server cannot be trusted either."""
+    code = _code(error)
+    return not code or code in EXPIRING_CODES or code.startswith("08")
+
+
+def _code(error: Exception) -> str:
+    return (error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
 
 
 def _text(error: Exception) -> str:

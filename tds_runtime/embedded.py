@@ -17,7 +17,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -188,20 +188,26 @@ class Server:
         self._ensure_database()
 
     def _halt(self) -> None:
-        stop = ("pg_ctl", "stop", "--wait", f"--pgdata={self._cluster}")
-        try:
-            self._run(*stop, "--mode=fast", "--timeout=20")
-        except DatabaseGone:
-            self._run(*stop, "--mode=immediate", "--timeout=20")
+        for mode in ("fast", "immediate"):
+            if not _answers(self.data_directory):
+                return
+            with suppress(DatabaseGone):
+                self._run("pg_ctl", "stop", "--wait", f"--pgdata={self._cluster}", f"--mode={mode}", "--timeout=20")
 
     def _ensure_database(self) -> None:
         where = (f"--host={_socket_directory(self.data_directory)}", f"--port={PORT}", f"--username={USER}")
         self._run("psql", *where, "--no-psqlrc", "--quiet", "--dbname=postgres", stdin=CREATE_DATABASE)
 
     def _forget_stranger(self) -> None:
-        """Remove a pid file whose number now belongs to something that is no Postgres (a restarted container)."""
+        """Remove a pid file whose number is no Postgres any more (a restarted container, a parent that reaps nobody).
+
+        Only when no process lives in the cluster: with orphaned backends about, the file is what protects the data.
+        """
         pid_file = self._cluster / "postmaster.pid"
-        if pid_file.exists() and not _is_postgres(int(pid_file.read_text().split()[0])):
+        if not pid_file.exists():
+            return
+        pid = int(pid_file.read_text().split()[0])
+        if _is_no_server(pid) and not _anybody_in(self._cluster):
             pid_file.unlink()
 
     def _last_words(self) -> str:
@@ -262,13 +268,24 @@ def _answers(data_directory: Path) -> bool:
         return True
 
 
-def _is_postgres(pid: int) -> bool:
-    if not Path("/proc/self").exists():
-        return True  # without /proc nothing can be told, and a pid file in doubt stays
+def _is_no_server(pid: int) -> bool:
+    """Whether a process of this number exists and is certainly not a running Postgres."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() in {"postgres", "postmaster"}
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
     except OSError:
-        return False
+        return False  # no such process, or no /proc: Postgres itself judges
+    return name not in {"postgres", "postmaster"} or rest.split()[0] in {"Z", "X"}
+
+
+def _anybody_in(directory: Path) -> bool:
+    """Whether a process has its working directory there, as every process of a server has."""
+    for process in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if process.readlink() == directory:
+                return True
+        except OSError:
+            continue  # it ended, or is a zombie, or not ours to see
+    return False
 
 
 def _owner() -> pwd.struct_passwd | None:

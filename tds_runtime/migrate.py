@@ -111,7 +111,7 @@ async def _step(database: Database, connection: Connection, wanted: Sequence[Mig
 
 
 async def _long(database: Database, connection: Connection, text: str) -> None:
-    with database.outages():
+    with database.outages(connection.wire):
         await connection.wire.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '3s'")
         try:
             await connection.wire.execute(text, timeout=PATIENCE)
@@ -154,10 +154,11 @@ def _migration(filename: str, text: str) -> Migration:
 
 
 def _record(migration: Migration) -> tuple[int, str, str, str]:
-    return migration.version, migration.name, migration.checksum, _release()
+    return migration.version, migration.name, migration.checksum, release()
 
 
-def _release() -> str:
+def release() -> str:
+    """Return the version of this software, "source" where it is not installed."""
     try:
         return metadata.version("tds-runtime")
     except metadata.PackageNotFoundError:

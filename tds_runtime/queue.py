@@ -187,7 +187,11 @@ class Queue:
 
     async def due(self) -> set[tuple[str, str]]:
         """Return (entity, "upsert") for entities with claimable work, and one (entity, "fetch") if any fetch waits."""
-        rows = await self.database.fetch(sql.load("queue/due"))
+        return {(entity, operation) for entity, operation in await self.database.fetch(sql.load("queue/due"))}
+
+    async def tick(self) -> set[tuple[str, str]]:
+        """Promote what is due and return what has work, in one round trip: all that an idle node asks each second."""
+        rows = await self.database.fetch(sql.load("queue/tick"), AT_A_TIME)
         return {(entity, operation) for entity, operation in rows}
 
     async def dead_letters(

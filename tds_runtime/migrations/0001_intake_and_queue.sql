@@ -13,6 +13,7 @@ CREATE TABLE tds_nodes (
     name text NOT NULL,
     host text NOT NULL,
     pid integer NOT NULL,
+    process text NOT NULL,        -- pid and start time: a number alone may be another process by now
     version text NOT NULL,
     lease interval NOT NULL,
     started_at timestamptz NOT NULL DEFAULT now(),
@@ -20,6 +21,7 @@ CREATE TABLE tds_nodes (
     stopped_at timestamptz
 ) WITH (fillfactor = 50);
 
+-- At most one leader a name by lease; every write of a leader is checked against its epoch, which never decreases.
 CREATE TABLE tds_leaders (
     name text PRIMARY KEY,
     boot_id text NOT NULL,
@@ -195,7 +197,8 @@ $$;
 
 -- Makes the day partitions from yesterday to `ahead` days from now; harmless to repeat, and for two nodes at once.
 -- LIKE and ATTACH instead of PARTITION OF: this does not lock out writers.
-CREATE FUNCTION tds_create_partitions(ahead integer DEFAULT 14) RETURNS integer LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE FUNCTION tds_create_partitions(ahead integer DEFAULT 14) RETURNS integer LANGUAGE plpgsql
+SET search_path FROM CURRENT SET lock_timeout = '2s' AS $$
 DECLARE
     today date := (now() AT TIME ZONE 'UTC')::date;
     day date;

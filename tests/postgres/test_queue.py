@@ -188,7 +188,8 @@ async def test_tasks_of_dead_nodes_come_back(queue: Queue) -> None:
     await put(queue, change())
     await take(queue)
     await queue.database.execute(
-        "INSERT INTO tds_nodes (boot_id, name, host, pid, version, lease) VALUES ('this', '', '', 1, '', '60 s')"
+        "INSERT INTO tds_nodes (boot_id, name, host, pid, process, version, lease)"
+        " VALUES ('this', '', '', 1, '', '', '60 s')"
     )
     assert not (await queue.return_expired()).ids
     await queue.database.execute("UPDATE tds_nodes SET renewed_at = now() - interval '61 s'")

@@ -1,0 +1,99 @@
+"""Leases of processes and of leaders, and what a node does for all."""
+
+import os
+import sys
+from typing import Any
+
+import anyio
+import pytest
+
+from tds_runtime import Context
+from tds_runtime.database import Database
+from tds_runtime.errors import LeaseLost
+from tds_runtime.leader import Leader
+from tds_runtime.nodes import Node, node
+from tds_runtime.queue import Change, Options, Queue
+
+pytestmark = pytest.mark.anyio
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def enqueue(database: Database, *records: str) -> None:
+    async with database.transaction() as connection:
+        changes = [Change(entity_type="product", source_entity_id=record, payload=b"{}") for record in records]
+        await Queue(database, boot_id="x").enqueue(connection, changes)
+
+
+async def test_the_lease_ends_by_our_own_clock(database: Database) -> None:
+    """A node that cannot renew stops working before others may take its tasks."""
+    clock = Clock()
+    me = Node(database, lease=60, clock=clock)
+    assert not me.holds_lease()
+    await me.renew()
+    clock.now = 53.9
+    assert me.holds_lease()
+    clock.now = 54.0
+    assert not me.holds_lease()
+
+
+async def test_tasks_of_a_killed_process_return_at_once(database: Database) -> None:
+    """The successor on the same machine sees that the process is gone and does not wait for the lease."""
+    async with await anyio.open_process([sys.executable, "-c", "input()"]) as process:
+        dead = Node(database, boot_id="dead")
+        await dead.renew()
+        stat = (await anyio.Path(f"/proc/{process.pid}/stat").read_text()).rpartition(")")[2].split()[19]
+        await database.execute("UPDATE tds_nodes SET pid = $1, process = $2", process.pid, f"{process.pid}:{stat}")
+        await enqueue(database, "1")
+        await Queue(database, boot_id="dead").claim(["product"])
+        alive = Node(database)
+        assert await alive.declare_dead() == 0
+        process.kill()
+    assert await alive.declare_dead() == 1
+    assert len((await Queue(database, boot_id=alive.boot_id).return_expired()).returned) == 1
+
+
+async def test_a_node_wakes_whoever_has_work(database: Database) -> None:
+    """What is enqueued or becomes due is told within a turn; at the end the lease is given up."""
+    told: list[Any] = []
+    ctx = Context()
+    me = Node(database)
+    queue = Queue(database, boot_id=me.boot_id, options=Options(poll=0.01))
+    await enqueue(database, "1")
+    await database.execute("UPDATE tds_sync_queue SET status = 'failed', available_at = now()")
+
+    def on_due(found: Any) -> None:
+        told.append(set(found))
+        if found:
+            ctx.stopping.set()
+
+    with anyio.fail_after(10):
+        await node.function(ctx, database=database, node=me, queue=queue, on_due=on_due)
+    assert told[-1] == {("product", "upsert")}
+    assert await database.fetchval("SELECT stopped_at IS NOT NULL FROM tds_nodes WHERE pid = $1", os.getpid())
+    assert not me.holds_lease()
+
+
+async def test_a_leader_is_replaced_when_its_lease_is_over(database: Database) -> None:
+    """One leads at a time, a successor has a higher epoch, and the old one's writes are refused."""
+    one, two = (Leader(database, name="ticks", boot_id=boot_id) for boot_id in ("1", "2"))
+    assert await one.campaign()
+    assert await one.campaign()
+    assert not await two.campaign()
+    async with database.transaction() as connection:
+        await one.confirm(connection)
+    await database.execute("UPDATE tds_leaders SET renewed_at = now() - interval '61 s'")
+    assert await two.campaign()
+    assert (one.statistics().epoch, two.statistics().epoch) == (1, 2)
+    with pytest.raises(LeaseLost):
+        async with database.transaction() as connection:
+            await one.confirm(connection)
+    assert not one.leads()
+    await two.resign()
+    assert await one.campaign()
