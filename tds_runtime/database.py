@@ -118,7 +118,7 @@ class Connection:
             yield
             done = True
         finally:
-            if not self._wire.is_closed():
+            if not _is_lost(self._wire):
                 with anyio.CancelScope(shield=True):
                     await self.execute("RELEASE SAVEPOINT tds" if done else "ROLLBACK TO SAVEPOINT tds")
 
@@ -257,7 +257,7 @@ class Database:
                 self._answered()
                 raise
             if wire is not None and not _still_usable(error):
-                wire.terminate()
+                _cut(wire)
             self._gone(reason, error)
             raise DatabaseGone(reason) from error
         self._answered()
@@ -318,13 +318,13 @@ class Database:
         with anyio.move_on_after(self.options.release_timeout, shield=True) as scope:
             try:
                 if pool is None:
-                    wire.terminate()
+                    _cut(wire)
                 else:
                     await pool.release(wire, timeout=float(self.options.release_timeout))
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-                wire.terminate()
+                _cut(wire)
         if scope.cancelled_caught:
-            wire.terminate()
+            _cut(wire)
 
     async def _close(self, pool: Any) -> None:
         with anyio.move_on_after(self.options.release_timeout, shield=True):
@@ -337,8 +337,21 @@ def storable(text: str) -> str:
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
+def _cut(wire: Any) -> None:
+    """Close the socket; asyncpg takes a connection that died back to its pool by itself, which leaves an empty proxy."""
+    with suppress(asyncpg.InterfaceError):
+        wire.terminate()
+
+
+def _is_lost(wire: Any) -> bool:
+    try:
+        return bool(wire.is_closed())
+    except asyncpg.InterfaceError:
+        return True
+
+
 async def _commit(connection: Connection) -> None:
-    if connection.wire.is_closed():
+    if _is_lost(connection.wire):
         raise DatabaseGone("the connection was lost before COMMIT")
     if await connection.execute("COMMIT") != "COMMIT":  # the server answers ROLLBACK when a statement had failed
         raise Error("a statement of the transaction had failed, so nothing was committed")
@@ -346,7 +359,7 @@ async def _commit(connection: Connection) -> None:
 
 async def _roll_back(connection: Connection) -> None:
     with suppress(DatabaseGone):  # what made us roll back says more than the failure to do so
-        if not connection.wire.is_closed():
+        if not _is_lost(connection.wire):
             await connection.execute("ROLLBACK")
 
 

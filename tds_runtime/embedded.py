@@ -199,16 +199,14 @@ class Server:
         self._run("psql", *where, "--no-psqlrc", "--quiet", "--dbname=postgres", stdin=CREATE_DATABASE)
 
     def _forget_stranger(self) -> None:
-        """Remove a pid file whose number is no Postgres any more (a restarted container, a parent that reaps nobody).
+        """Remove lock files whose number is no Postgres any more (a restarted container, a parent that reaps nobody).
 
-        Only when no process lives in the cluster: with orphaned backends about, the file is what protects the data.
+        Only when no process lives in the cluster: with orphaned backends about, the files are what protects the data.
         """
-        pid_file = self._cluster / "postmaster.pid"
-        if not pid_file.exists():
-            return
-        pid = int(pid_file.read_text().split()[0])
-        if _is_no_server(pid) and not _anybody_in(self._cluster):
-            pid_file.unlink()
+        sockets = Path(_socket_directory(self.data_directory))
+        for file in (self._cluster / "postmaster.pid", sockets / f"{SOCKET_NAME}.lock"):
+            if file.exists() and _is_no_server(int(file.read_text().split()[0])) and not _anybody_in(self._cluster):
+                file.unlink()
 
     def _last_words(self) -> str:
         return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else "it left no log"
