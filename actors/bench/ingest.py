@@ -22,11 +22,15 @@ WARM_UP = 500
 PACED_SECONDS = 10
 
 
-async def measure() -> Report:
-    """`ratio` over interleaved rounds with the sync actors away; `p99_ms_at_100` and `p99_ms_at_300` with them at work."""
+async def measure(directory: Path) -> Report:
+    """`ratio` over interleaved rounds without sync actors; `p99_ms_at_100` and `p99_ms_at_300` with them at work.
+
+    Args:
+        directory: of the entity mappings.
+    """
     async with place.server() as dsn:
-        ratio, durable, discarding = await _ratio(dsn)
-        slow, fast = await _latencies(dsn)
+        ratio, durable, discarding = await _ratio(dsn, directory)
+        slow, fast = await _latencies(dsn, directory)
     figures = {
         "ratio": ratio,
         "durable_per_s": durable,
@@ -37,9 +41,9 @@ async def measure() -> Report:
     return report("ingest", figures)
 
 
-async def _ratio(dsn: str) -> tuple[float, float, float]:
+async def _ratio(dsn: str, directory: Path) -> tuple[float, float, float]:
     prepared = load.requests(0)
-    async with _receiver("durable", dsn) as durable, _receiver("discard", dsn) as discard:
+    async with _receiver("durable", dsn, directory) as durable, _receiver("discard", dsn, directory) as discard:
         for port in (durable, discard):
             await load.flat_out(port, list(islice(prepared, WARM_UP)))
         kept, dropped = [], []
@@ -50,10 +54,10 @@ async def _ratio(dsn: str) -> tuple[float, float, float]:
     return middle(ratios), middle(kept), middle(dropped)
 
 
-async def _latencies(dsn: str) -> tuple[float, float]:
+async def _latencies(dsn: str, directory: Path) -> tuple[float, float]:
     """The 99th percentile at 100 and at 300 webhooks a second, with the sync actors at work on what arrives."""
     prepared = load.requests(1_000_000)
-    async with _receiver("whole", dsn) as port:
+    async with _receiver("whole", dsn, directory) as port:
         await load.flat_out(port, list(islice(prepared, WARM_UP)))
         seen = [
             load.percentile(await load.paced(port, list(islice(prepared, rate * PACED_SECONDS)), rate), 0.99)
@@ -63,12 +67,12 @@ async def _latencies(dsn: str) -> tuple[float, float]:
 
 
 @asynccontextmanager
-async def _receiver(kind: str, dsn: str) -> AsyncIterator[int]:
+async def _receiver(kind: str, dsn: str, mappings: Path) -> AsyncIterator[int]:
     """The port of a receiving process of its own."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="tds-bench-") as directory:
         log = Path(directory) / "receiver.log"
-        words = [sys.executable, "-m", "actors.bench.receiver", kind, str(port), dsn]
+        words = [sys.executable, "-m", "actors.bench.receiver", kind, str(port), dsn, str(mappings)]
         async with process(words, log, {"PATH": "/usr/bin:/bin"}):
             with anyio.fail_after(60):
                 while not _listens(port):  # noqa: ASYNC110 - another process sets no event here
