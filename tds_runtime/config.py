@@ -76,7 +76,22 @@ def decode(source: Document, shape: type[T]) -> T:
 
 def anchored(value: T, directory: Path) -> T:
     """The same configuration, every relative path in it made absolute from `directory`."""
-    return cast("T", _mapped(value, lambda leaf: directory / leaf if isinstance(leaf, Path) else leaf))
+    return cast("T", _anchored(value, directory))
+
+
+def _anchored(value: Any, directory: Path) -> Any:
+    match value:
+        case Struct():
+            fields = {name: _anchored(getattr(value, name), directory) for name in value.__struct_fields__}
+            return msgspec.structs.replace(value, **fields)
+        case dict():
+            return {key: _anchored(inner, directory) for key, inner in value.items()}
+        case list() | tuple():
+            return type(value)(_anchored(inner, directory) for inner in value)
+        case Path():
+            return directory / value
+        case _:
+            return value
 
 
 def secrets(value: object) -> frozenset[str]:
@@ -92,29 +107,28 @@ def _secrets_in(leaf: Any) -> list[str]:
 
 def plain(value: object) -> Any:
     """A configuration as plain data, secrets masked, durations and paths as they are written."""
-    return msgspec.to_builtins(_mapped(value, _written))
-
-
-def _written(leaf: Any) -> Any:
-    if isinstance(leaf, Secret):
-        return "********" if leaf else ""
-    if isinstance(leaf, str):
-        return _PASSWORD.sub(r"\1********", leaf)
-    return str(leaf) if isinstance(leaf, (Duration, Path)) else leaf
-
-
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
     match value:
         case Struct():
-            return msgspec.structs.replace(
-                value, **{name: _mapped(getattr(value, name), change) for name in value.__struct_fields__}
-            )
+            fields = msgspec.structs.fields(value)
+            return {field.encode_name: plain(getattr(value, field.name)) for field in fields}
         case dict():
-            return {key: _mapped(inner, change) for key, inner in value.items()}
+            return {key: plain(inner) for key, inner in value.items()}
         case list() | tuple():
-            return type(value)(_mapped(inner, change) for inner in value)
+            return [plain(inner) for inner in value]
         case _:
-            return change(value)
+            return _plain_leaf(value)
+
+
+def _plain_leaf(value: object) -> Any:
+    match value:
+        case Secret():
+            return "********" if value else ""
+        case str():
+            return _PASSWORD.sub(r"\1********", value)
+        case Duration() | Path():
+            return str(value)
+        case _:
+            return msgspec.to_builtins(value)
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -4,14 +4,13 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from socket import socket
 from typing import Any
 
 import pytest
 from msgspec import Struct
 
 from tds_runtime import Context, Supervisor, child, cli, database, http, logs
-from tds_runtime.cli import Ended, Exit, Output, Session
+from tds_runtime.cli import Ended, Exit, Host, Output, Session
 from tds_runtime.cli.output import printable
 from tds_runtime.config import Secret
 from tds_runtime.errors import ConfigError, DatabaseGone, DatabaseRefused, Error, Problem
@@ -30,7 +29,7 @@ async def idle(ctx: Context) -> None:
     await ctx.stopping.wait()
 
 
-def tree(config: Config, listening: socket) -> Supervisor:
+def tree(config: Config, host: Host) -> Supervisor:
     if config.token == "impossible":
         raise ConfigError([Problem(message="no entity is mapped", file="config/entities")])
     return Supervisor("test", children=[child(idle)])

@@ -36,6 +36,10 @@ class Queue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Webhooks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     secrets: list[Secret] = []
 
+    def __post_init__(self) -> None:
+        if any(secret.startswith("*") for secret in self.secrets):
+            raise ValueError("a mask is no secret")
+
 
 class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cron: str | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import secrets
 from datetime import UTC, datetime
@@ -12,12 +11,13 @@ import asyncpg
 from cyclopts import App
 
 from tds_runtime import sql
-from tds_runtime.cli import DaemonConfig, Ended, Exit, Session
+from tds_runtime.cli import Ended, Exit, Session
+from tds_runtime.cli.session import C
 from tds_runtime.database import Database
 from tds_runtime.values import Duration
 
 
-def register(app: App, session: Session[DaemonConfig]) -> None:
+def register(app: App, session: Session[C]) -> None:
     """Add `token` to the command line."""
     token = App(name="token", help="Bearer tokens of the HTTP API.")
     app.command(token)
@@ -38,7 +38,8 @@ def register(app: App, session: Session[DaemonConfig]) -> None:
         until = _until(expires)
         settings = session.load().value
         async with session.database(settings.database) as database:
-            await _store(database, name, hashlib.sha256(value.encode()).digest(), role, until)
+            digest = hashlib.sha256(value.encode()).digest()
+            await _store(database, name, digest, role, session.operator, until)
         if json:
             session.output.data({"token": value, "name": name, "role": role, "expires_at": until})
         else:
@@ -76,12 +77,11 @@ def register(app: App, session: Session[DaemonConfig]) -> None:
         session.output.note(f"{name} is revoked.")
 
 
-async def _store(database: Database, name: str, digest: bytes, role: str, until: datetime | None) -> None:
+async def _store(database: Database, name: str, *values: object) -> None:
     async with database.transaction() as connection:
         await connection.execute(sql.load("token/make_way", package="actors"), name)
-        values = (name, digest, role, getpass.getuser(), until)
         try:
-            await connection.execute(sql.load("token/create", package="actors"), *values)
+            await connection.execute(sql.load("token/create", package="actors"), name, *values)
         except asyncpg.UniqueViolationError as error:
             raise Ended(f"there is a token named {name}; revoke it first.", Exit.CONFLICT) from error
 

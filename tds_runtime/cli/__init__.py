@@ -2,6 +2,6 @@
 
 from tds_runtime.cli.application import app, launch
 from tds_runtime.cli.output import Ended, Exit, Output
-from tds_runtime.cli.session import DaemonConfig, Options, Session
+from tds_runtime.cli.session import DaemonConfig, Host, Options, Session
 
-__all__ = ["DaemonConfig", "Ended", "Exit", "Options", "Output", "Session", "app", "launch"]
+__all__ = ["DaemonConfig", "Ended", "Exit", "Host", "Options", "Output", "Session", "app", "launch"]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from tds_runtime.cli import configuration, process, queue, schema, status
+from tds_runtime.cli import configuration, dead_letters, process, queue, schema, status
 from tds_runtime.cli.output import Ended, Exit, Output
 from tds_runtime.cli.session import CONFIG_NAME, C, Session
 from tds_runtime.errors import ConfigError, DatabaseRefused, Error, Outage
@@ -32,7 +32,7 @@ def app(
         name=name,
         help="Keeps an ERP's Postgres in step with its source.",
         version=metadata.version("tds-runtime"),
-        console=session.output.stdout,
+        console=session.output.help,
         error_console=session.output.stderr,
         backend="asyncio",
         default_parameter=Parameter(negative=()),
@@ -42,6 +42,7 @@ def app(
     schema.register(commands, session, statements)
     status.register(commands, session, thresholds)
     queue.register(commands, session)
+    dead_letters.register(commands, session)
 
     @commands.meta.default
     def with_config(

@@ -10,7 +10,7 @@ from cyclopts import App
 
 from tds_runtime import config, database, embedded, migrate
 from tds_runtime.cli.output import Exit
-from tds_runtime.cli.session import C, Session
+from tds_runtime.cli.session import C, Host, Session
 from tds_runtime.database import Database
 from tds_runtime.document import Where
 from tds_runtime.errors import DatabaseGone, DatabaseRefused
@@ -31,7 +31,7 @@ def register(app: App, session: Session[C], checks: Sequence[Check[C]]) -> None:
         """
         settings = session.load().value
         with socket() as nowhere:
-            session.tree(settings, nowhere)
+            session.tree(settings, Host(nowhere))
         session.output.note(f"{session.path} is valid.")
         return await _connected(session, settings, checks) if connect else Exit.OK
 

@@ -57,6 +57,7 @@ class Output:
         self.stdout = Console(
             file=stdout, no_color=plain, width=None if terminal else _WIDE, markup=False, highlight=False
         )
+        self.help = Console(file=stdout, no_color=plain, width=None if terminal else 100)
         self.stderr = Console(
             file=stderr, stderr=stderr is None, no_color=plain, markup=False, highlight=False, soft_wrap=True
         )

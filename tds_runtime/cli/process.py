@@ -9,7 +9,8 @@ import anyio
 
 from tds_runtime import config, http, journal, logs
 from tds_runtime.cli.output import Ended, Exit, Output
-from tds_runtime.cli.session import C, Session
+from tds_runtime.cli.session import C, Host, Session
+from tds_runtime.incarnation import collapse
 from tds_runtime.runtime import run
 from tds_runtime.spec import Child
 
@@ -25,9 +26,12 @@ def run_daemon(session: Session[C]) -> int:
     try:
         with _bound(settings.http) as listening:
             logs.get("process").info("process.starting", config=str(loaded.path), address=http.address(listening))
-            tree = session.tree(settings, listening)
-            serve = partial(_serve, tree, settings.runtime.grace, listening, session.output)
+            host = Host(listening)
+            serve = partial(_serve, session.tree(settings, host), settings.runtime.grace, host, session.output)
             anyio.run(serve, backend="asyncio")
+    except BaseExceptionGroup as group:
+        raise collapse(group) from None
+    else:
         logs.get("process").info("process.stopped")
     finally:
         logging.close()
@@ -41,11 +45,11 @@ def _bound(options: http.Options) -> socket:
         raise Ended(f"cannot listen on {options.bind}: {error.strerror}; `[http] bind` says where to listen") from error
 
 
-async def _serve(tree: Child, grace: float, listening: socket, output: Output) -> None:
-    runtime = run(tree, grace=grace, signals=True, sd_notify=True)
+async def _serve(tree: Child, grace: float, host: Host, output: Output) -> None:
+    runtime = host.runtime = run(tree, grace=grace, signals=True, sd_notify=True)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(journal.follow, runtime.events())
         async with runtime:
             if output.stderr.is_terminal:
-                output.note(f"Ready. http://{http.address(listening)} - stop with Ctrl-C")
+                output.note(f"Ready. http://{http.address(host.listening)} - stop with Ctrl-C")
             await runtime.wait()

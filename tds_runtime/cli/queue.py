@@ -1,13 +1,17 @@
-"""`queue`: what waits, what is in work, and holding it back."""
+"""`queue`: what waits and what is in work; holding an entity back; giving waiting tasks up."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
 
 from cyclopts import App
 
 from tds_runtime import sql
-from tds_runtime.cli.output import Exit
-from tds_runtime.cli.session import C, Session
+from tds_runtime.cli.output import Ended, Exit
+from tds_runtime.cli.session import C, Session, duration
 from tds_runtime.cli.status import Entity, print_entities
+from tds_runtime.database import Database
+from tds_runtime.queue import Queue, Selection
 
 
 def register(app: App, session: Session[C]) -> None:
@@ -16,17 +20,79 @@ def register(app: App, session: Session[C]) -> None:
     app.command(queue)
 
     @queue.default
-    async def show(*, json: bool = False) -> int:
-        """Show the unfinished tasks of each entity.
+    async def show(*, json: bool = False) -> None:
+        """Show the unfinished tasks of each entity, and which entities are paused.
 
         Args:
             json: print JSON.
         """
         settings = session.load().value
         async with session.database(settings.database) as database:
-            entities = tuple(Entity(**dict(row)) for row in await database.fetch(sql.load("status/entities")))
+            entities = await _entities(database)
+            paused = await opened(session, database).paused()
         if json:
-            session.output.data({"entities": entities})
+            session.output.data({"entities": entities, "paused": paused})
+            return
+        print_entities(session.output, entities)
+        for entity, reason in paused.items():
+            session.output.note(f"{entity} is paused: {reason or 'no reason given'}")
+
+    @queue.command
+    async def pause(entity: str, /, *, reason: str, lasting: str = "") -> None:
+        """Hold an entity back: its tasks wait, webhooks are still stored.
+
+        Args:
+            entity: which one.
+            reason: why, for whoever looks next.
+            lasting: for how long (such as 2h); without it until `queue resume`.
+        """
+        settings = session.load().value
+        until = datetime.now(UTC) + timedelta(seconds=duration(lasting)) if lasting else None
+        async with session.database(settings.database) as database:
+            await opened(session, database).pause(entity, by=session.operator, reason=reason, until=until)
+        session.output.note(f"{entity} is paused.")
+
+    @queue.command
+    async def resume(entity: str, /) -> None:
+        """Let a paused entity go on.
+
+        Args:
+            entity: which one.
+        """
+        settings = session.load().value
+        async with session.database(settings.database) as database:
+            if not await opened(session, database).resume(entity):
+                raise Ended(f"{entity} is not paused.", Exit.NOT_FOUND)
+        session.output.note(f"{entity} goes on.")
+
+    @queue.command
+    async def cancel(*ids: int, entity: str = "", reason: str, yes: bool = False, json: bool = False) -> None:
+        """Give waiting tasks up; they stay on record as cancelled.
+
+        Args:
+            *ids: the tasks' ids.
+            entity: instead of ids: all that wait of this entity.
+            reason: why, for whoever looks next.
+            yes: do not ask.
+            json: print JSON.
+        """
+        if bool(ids) == bool(entity):
+            raise Ended("Say which tasks: ids, or --entity.", Exit.USAGE)
+        settings = session.load().value
+        session.output.confirm(f"Cancel {len(ids) or 'all'} waiting tasks{entity and ' of ' + entity}?", yes=yes)
+        selection = Selection(ids=ids or None, entity_type=entity or None)
+        async with session.database(settings.database) as database:
+            cancelled = await opened(session, database).cancel(selection, by=session.operator, reason=reason)
+        if json:
+            session.output.data({"cancelled": cancelled})
         else:
-            print_entities(session.output, entities)
-        return Exit.OK
+            session.output.line(f"{cancelled} cancelled")
+
+
+def opened(session: Session[C], database: Database) -> Queue:
+    """The queue as an operator sees it: it claims nothing, so its boot id is only a name."""
+    return Queue(database, boot_id=f"cli:{session.operator}")
+
+
+async def _entities(database: Database) -> tuple[Entity, ...]:
+    return tuple(Entity(**dict(row)) for row in await database.fetch(sql.load("status/entities")))

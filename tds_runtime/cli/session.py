@@ -16,6 +16,7 @@ from tds_runtime.cli.output import Ended, Exit, Output
 from tds_runtime.config import Duration, Loaded
 from tds_runtime.database import Database
 from tds_runtime.errors import ConfigError, Problem
+from tds_runtime.runtime import Runtime
 from tds_runtime.spec import Child
 
 CONFIG_NAME = "tds.toml"
@@ -44,12 +45,24 @@ class DaemonConfig(Protocol):
 C = TypeVar("C", bound=DaemonConfig)
 
 
+class Host:
+    """What a process gives to its tree: the socket it has bound, and the runtime of the tree once there is one."""
+
+    def __init__(self, listening: socket) -> None:
+        self.listening = listening
+        self.runtime: Runtime | None = None
+
+    def get(self) -> Runtime | None:
+        """The running tree, for actors that show it or act on it; None while it is being made."""
+        return self.runtime
+
+
 class Session(Generic[C]):
     """One invocation of the command line."""
 
     def __init__(
         self,
-        tree: Callable[[C, socket], Child],
+        tree: Callable[[C, Host], Child],
         shape: type[C],
         *,
         defaults: config.Defaults | None = None,
@@ -69,6 +82,11 @@ class Session(Generic[C]):
             advice = "`tds-runtime init DIRECTORY` makes one; `--config FILE` names another"
             raise ConfigError([Problem(message="there is no such file", file=str(self.path), hint=advice)])
         return config.load(self.path, self.shape, self.environ, defaults=self.defaults)
+
+    @property
+    def operator(self) -> str:
+        """Who types, for the records of what was done."""
+        return self.environ.get("SUDO_USER") or self.environ.get("USER") or f"uid {os.getuid()}"
 
     @asynccontextmanager
     async def database(self, options: database.Options, *, start: bool = False) -> AsyncIterator[Database]:
@@ -91,3 +109,11 @@ class Session(Generic[C]):
         finally:
             if server:
                 await server.stop()
+
+
+def duration(text: str) -> Duration:
+    """A duration that was typed; `Ended` when it is none."""
+    try:
+        return Duration(text)
+    except ValueError as error:
+        raise Ended(str(error), Exit.USAGE) from error

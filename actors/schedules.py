@@ -1,0 +1,69 @@
+"""What the schedules of this daemon are by default, and what each may start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+from actors.ticker import Action
+from tds_runtime import runs
+from tds_runtime.database import Connection
+from tds_runtime.errors import ConfigError
+from tds_runtime.schedule import Schedule
+
+DEFAULTS: Mapping[str, Mapping[str, str]] = {
+    "daily_full_sync": {"cron": "0 2 * * *", "run": "pull.full", "jitter": "2m"},
+    "hourly_incremental_sync": {"cron": "0 * * * *", "run": "pull.incremental"},
+    "stock_sync_15min": {"every": "15m", "run": "pull.stock"},
+    "auto_healing": {"every": "15m", "run": "heal"},
+}
+KINDS: tuple[runs.Kind, ...] = ("full", "incremental", "stock", "price_list")
+
+_TIMING = frozenset({"cron", "every"})
+
+
+def defaults(said: Mapping[str, Any]) -> dict[str, Any]:
+    """The default schedules; one that the configuration times differently keeps the rest of its default."""
+    own = said.get("schedule", {})
+    return {"schedule": {name: _without_timing(plan, own.get(name, {})) for name, plan in DEFAULTS.items()}}
+
+
+def actions(*, wake_pull: Callable[[], object], heal: Callable[[], object]) -> dict[str, Action]:
+    """What a schedule's `run` may name. A pull is a run row; healing keeps its own record and needs none."""
+    pulls = {f"pull.{kind}": Action(_Pull(kind), wake_pull) for kind in KINDS}
+    return {**pulls, "heal": Action(_nothing, heal)}
+
+
+def check(schedules: Mapping[str, Schedule], known: Mapping[str, Action]) -> None:
+    """Raise ConfigError for a schedule that would start something that does not exist."""
+    for name, plan in schedules.items():
+        if plan.run not in known:
+            near = get_close_matches(plan.run, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(sorted(known))}"
+            raise ConfigError(f'schedule.{name}.run: nothing is called "{plan.run}"; {hint}')
+
+
+class _Pull:
+    """Makes the run row of a pull."""
+
+    def __init__(self, kind: runs.Kind) -> None:
+        self._kind = kind
+
+    async def __call__(
+        self, connection: Connection, *, schedule: str, slot: datetime, args: Mapping[str, Any]
+    ) -> int | None:
+        entity = str(args.get("entity", runs.EVERYTHING))
+        return await runs.request(
+            connection, entity, self._kind, f"schedule {schedule}", schedule=schedule, slot=slot, args=args
+        )
+
+
+async def _nothing(_connection: Connection, *, schedule: str, slot: datetime, args: Mapping[str, Any]) -> int | None:  # noqa: ARG001 - the shape of a start
+    return None
+
+
+def _without_timing(plan: Mapping[str, str], own: object) -> dict[str, str]:
+    timed = isinstance(own, dict) and bool(_TIMING & own.keys())
+    return {key: value for key, value in plan.items() if not (timed and key in _TIMING)}
