@@ -338,7 +338,7 @@ def storable(text: str) -> str:
 
 
 def _cut(wire: Any) -> None:
-    """Close the socket; asyncpg takes a connection that died back to its pool by itself, which leaves an empty proxy."""
+    """Close the socket. asyncpg takes a connection that died back to its pool, which leaves an empty proxy."""
     with suppress(asyncpg.InterfaceError):
         wire.terminate()
 

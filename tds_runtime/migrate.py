@@ -120,9 +120,9 @@ async def _long(database: Database, connection: Connection, text: str) -> None:
 
 
 async def _status(connection: Connection, wanted: Sequence[Migration]) -> Status:
-    ours = await connection.fetchval(sql.load("migrate/known"))
+    [(ours, found)] = await connection.fetch(sql.load("migrate/known"))
     if not ours:
-        await _refuse_foreign(connection)
+        _refuse_foreign(found)
         return Status((), tuple(wanted))
     applied = tuple(row[0] for row in await connection.fetch(sql.load("migrate/applied")))
     newest = max((migration.version for migration in wanted), default=0)
@@ -134,8 +134,7 @@ async def _status(connection: Connection, wanted: Sequence[Migration]) -> Status
     return Status(applied, tuple(one for one in wanted if one.version not in applied))
 
 
-async def _refuse_foreign(connection: Connection) -> None:
-    found = [row[0] for row in await connection.fetch(sql.load("migrate/foreign"))]
+def _refuse_foreign(found: Sequence[str]) -> None:
     if found:
         raise DatabaseRefused(
             f"the schema already holds {', '.join(found[:5])} from another application: "
