@@ -22,6 +22,7 @@ from tds_runtime import sql
 from tds_runtime.database import Database
 from tds_runtime.errors import Outage, Undeliverable
 from tds_runtime.gate import STOPPING
+from tds_runtime.mailbox import Statistics
 
 T = TypeVar("T")
 
@@ -161,7 +162,10 @@ class _Probes:
                 reasons.append("the database takes no writes")
         except Outage:
             reasons.append("there is no database")
-        if _is_writer_full(self._services):
+        mailbox = _mailbox(self._services)
+        if mailbox is None:
+            reasons.append("nobody stores deliveries")
+        elif mailbox.queued >= mailbox.capacity:
             reasons.append("the writer's memory mark is reached")
         return tuple(reasons)
 
@@ -209,12 +213,14 @@ async def webhooks(services: Services) -> WebhookHealth:
         )
         for row in rows
     }
+    mailbox = _mailbox(services)
+    full = mailbox is None or mailbox.queued >= mailbox.capacity
     return WebhookHealth(
-        status="warning" if _is_writer_full(services) else "healthy",
+        status="warning" if full else "healthy",
         timestamp=_now(),
         received_24h=sum(one.received for one in entities.values()),
         last_received_at=max((one.last_received_at for one in entities.values()), default=None),
-        waiting=_waiting(services),
+        waiting=0 if mailbox is None else mailbox.queued + mailbox.leased,
         entities=entities,
     )
 
@@ -224,20 +230,12 @@ async def storable(database: Database) -> bool:
     return bool(await database.fetchval(sql.load("api/ready", package="actors"), pool="ingest"))
 
 
-def _waiting(services: Services) -> int:
+def _mailbox(services: Services) -> Statistics | None:
+    """The writer's mailbox; None while the writer is in no running tree."""
     try:
-        mailbox = services.writer.statistics()
+        return services.writer.statistics()
     except Undeliverable:
-        return 0
-    return mailbox.queued + mailbox.leased
-
-
-def _is_writer_full(services: Services) -> bool:
-    try:
-        mailbox = services.writer.statistics()
-    except Undeliverable:
-        return True
-    return mailbox.queued >= mailbox.capacity
+        return None
 
 
 def _gone(error: Outage, caller: Caller) -> Response:

@@ -1,0 +1,561 @@
+"""The admin routes against a real database: who may, what is answered, what is noted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from msgspec.structs import replace
+
+from actors.api import application
+from actors.api.authentication import Options, Token
+from actors.api.services import Services
+from actors.condition import Thresholds
+from actors.zoho import entities
+from tds_runtime import Snapshot, runs
+from tds_runtime.database import Database
+from tds_runtime.errors import DatabaseGone, NoSuchChild, NotRunning
+from tds_runtime.gate import Gate, Limits
+from tds_runtime.mailbox import Statistics
+from tds_runtime.metrics import Metrics
+from tds_runtime.queue import Change, Failure, Queue
+from tds_runtime.schedule import Schedule
+from tds_runtime.values import Duration, Secret
+
+pytestmark = pytest.mark.anyio
+
+OPERATOR, VIEWER = "operator-token-0123456789", "viewer-token-0123456789"
+ENTITIES = Path(__file__).parents[2] / "config" / "entities"
+STRANGER = ("203.0.113.9", 4711)
+LOCAL = ("127.0.0.1", 4711)
+
+
+class Tree:
+    """A tree that only remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.killed: list[tuple[str, str]] = []
+
+    def snapshot(self) -> Snapshot:
+        return node("tds", children=(node("tds/storage"), node("tds/work", children=(node("tds/work/ticker"),))))
+
+    async def kill(self, path: str, reason: str = "") -> None:
+        if path != "tds/work/ticker":
+            raise NoSuchChild(path)
+        self.killed.append((path, reason))
+
+
+class Writer:
+    """A writer's reference with a mailbox of a given fill."""
+
+    queued: int | None = 0
+
+    def statistics(self) -> Statistics:
+        if self.queued is None:
+            raise NotRunning
+        zero = dict.fromkeys(("leased", "blocked_senders", "accepted", "handled", "dropped", "dead"), 0)
+        return Statistics(capacity=10, queued=self.queued, **zero)
+
+
+def node(path: str, *, children: tuple[Snapshot, ...] = ()) -> Snapshot:
+    return Snapshot(
+        path=path, name=path.rpartition("/")[2], kind="actor", state="ready", incarnation=1, restarts=0, uptime=1.0,
+        last_error="", waiting="", leased_age=0.0, mailbox=None, children=children,
+    )  # fmt: skip
+
+
+class Site:
+    """The application as clients meet it, with everything it works on in reach."""
+
+    def __init__(self, services: Services, tree: Tree, writer: Writer, woken: list[str]) -> None:
+        self.services, self.tree, self.writer, self.woken = services, tree, writer, woken
+        self.stopping = anyio.Event()
+        self.gate = Gate(application.application(services, []), limits=Limits(), stopping=self.stopping)
+
+    async def ask(
+        self, method: str, path: str, *, token: str = "", client: tuple[str, int] = STRANGER, **more: Any
+    ) -> Any:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers |= more.pop("headers", {})
+        transport = httpx2.ASGITransport(app=self.gate, client=client)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+            return await http.request(method, path, headers=headers, **more)
+
+    async def get(self, path: str, **more: Any) -> Any:
+        return await self.ask("GET", path, **more)
+
+    async def post(self, path: str, **more: Any) -> Any:
+        return await self.ask("POST", path, **{"token": OPERATOR, **more})
+
+    async def audit(self) -> list[dict[str, Any]]:
+        rows = await self.services.database.fetch(
+            "SELECT action, actor, reason, entity_type FROM tds_audit_trail ORDER BY id"
+        )
+        return [dict(row.items()) for row in rows]
+
+
+@pytest.fixture
+def make_site() -> Callable[[Database], Site]:
+    def make(database: Database) -> Site:
+        tree, writer, woken = Tree(), Writer(), []
+        services = Services(
+            database=database,
+            queue=Queue(database, boot_id="test"),
+            metrics=Metrics(),
+            entities=entities.load(ENTITIES),
+            schedules={
+                "daily_full_sync": Schedule(cron="0 2 * * *", run="pull.full", timezone="Asia/Baghdad"),
+                "stock_sync_15min": Schedule(every=Duration(900), run="pull.stock"),
+            },
+            runtime=lambda: tree,
+            wake_pull=lambda: woken.append("pull"),
+            healer=None,
+            writer=writer,
+            options=Options(
+                tokens={
+                    "boss": Token(role="operator", token=Secret(OPERATOR)),
+                    "eyes": Token(role="viewer", token=Secret(VIEWER)),
+                },
+                wait=0.5,
+            ),
+            thresholds=Thresholds(),
+        )
+        return Site(services, tree, writer, woken)
+
+    return make
+
+
+@pytest.fixture
+async def site(database: Database, make_site: Callable[[Database], Site], anyio_backend: str) -> Site:
+    return make_site(database)
+
+
+@pytest.fixture
+def lost(make_site: Callable[[Database], Site]) -> Site:
+    """The same site while there is no database."""
+
+    class Gone:
+        def __getattr__(self, name: str) -> Any:
+            async def fail(*_: Any, **__: Any) -> None:
+                raise DatabaseGone
+
+            return fail
+
+    return make_site(Gone())
+
+
+async def enqueue(site: Site, count: int, *, entity: str = "product") -> None:
+    changes = [Change(entity_type=entity, source_entity_id=str(number), payload=b"{}") for number in range(count)]
+    async with site.services.database.transaction() as connection:
+        await site.services.queue.enqueue(connection, changes)
+
+
+async def bury(site: Site, count: int) -> None:
+    await enqueue(site, count)
+    tasks = await site.services.queue.claim(["product"], limit=count)
+    await site.services.queue.bury(
+        [
+            Failure(id=task.id, fence=task.fence, error_code="no_name", error_message="name is required")
+            for task in tasks
+        ]
+    )
+
+
+# --- who may
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "role"),
+    [
+        ("GET", "/api/tree", "viewer"),
+        ("GET", "/api/tds/monitoring/scheduler/jobs", "viewer"),
+        ("GET", "/api/zoho/bulk-sync/status", "viewer"),
+        ("GET", "/api/bff/tds/runs", "viewer"),
+        ("GET", "/api/bff/tds/dead-letter", "viewer"),
+        ("POST", "/api/tree/kill", "operator"),
+        ("POST", "/api/zoho/bulk-sync/products", "operator"),
+        ("POST", "/api/bff/tds/dead-letter/retry", "operator"),
+        ("POST", "/api/bff/tds/dead-letter/1/retry", "operator"),
+    ],
+)
+async def test_every_route_asks_for_its_role(site: Site, method: str, path: str, role: str) -> None:
+    """Without a token 401, from this machine as well; a viewer may read and nothing else."""
+    for client in (STRANGER, LOCAL):
+        refused = await site.ask(method, path, client=client)
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"] == "Bearer"
+    assert (await site.ask(method, path, token="not a token of anybody")).status_code == 401
+    assert (await site.ask(method, path, token=VIEWER)).status_code == (200 if role == "viewer" else 403)
+    assert await site.audit() == []
+
+
+async def test_the_route_table_leaves_no_mutation_to_viewers(site: Site) -> None:
+    """Everything that is not a GET asks for the operator role."""
+    table = application.table(site.services)
+    assert {endpoint.role for endpoint in table if endpoint.method != "GET"} == {"operator"}
+
+
+async def test_tokens_in_the_database_work_until_they_are_revoked_or_expire(site: Site) -> None:
+    """A token is found by its hash; a revoked or expired one is as good as none, at once."""
+    database = site.services.database
+    add = """INSERT INTO tds_tokens (name, digest, role, expires_at)
+             VALUES ($1, $2, 'viewer', now() + $3::float8 * interval '1 second')"""
+    for name, seconds in (("lives", 60.0), ("expired", -1.0)):
+        await database.execute(add, name, hashlib.sha256(f"token of {name}".encode()).digest(), seconds)
+    assert (await site.get("/api/tree", token="token of lives")).status_code == 200
+    assert (await site.get("/api/tree", token="token of expired")).status_code == 401
+    await database.execute("UPDATE tds_tokens SET revoked_at = now()")
+    assert (await site.get("/api/tree", token="token of lives")).status_code == 401
+
+
+async def test_without_a_database_only_configured_tokens_work(lost: Site) -> None:
+    """An unknown token cannot be judged: 503, not 401; a configured one still shows the tree."""
+    assert (await lost.get("/api/tree", token=VIEWER)).status_code == 200
+    unknown = await lost.get("/api/tree", token="perhaps in the database")
+    assert unknown.status_code == 503
+    assert unknown.headers["content-type"] == "application/problem+json"
+    assert unknown.headers["retry-after"]
+
+
+# --- health
+
+
+async def test_health_has_exactly_its_keys(site: Site) -> None:
+    """The shape that monitors rely on, shown in full from this machine and to a token."""
+    await enqueue(site, 3)
+    for more in ({"client": LOCAL}, {"token": VIEWER}):
+        report = (await site.get("/api/tds/monitoring/health", **more)).json()
+        assert set(report) == {"status", "timestamp", "queue", "metrics", "thresholds"}
+        assert report["status"] == "healthy"
+        counts = {"pending": 3, "processing": 0, "completed": 0, "failed": 0, "dead_letter": 0, "total": 3}
+        assert report["queue"] == counts
+        assert report["thresholds"] == {
+            "queue_warning": 1000, "queue_critical": 5000, "dlq_warning": 50, "dlq_critical": 100,
+        }  # fmt: skip
+        assert report["metrics"]["success_rate"] == 100.0
+        assert report["metrics"]["active_alerts"] == 0
+        assert datetime.fromisoformat(report["timestamp"]) <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    "path", ["/health", "/api/tds/monitoring/health", "/api/tds/webhooks/health", "/readyz", "/livez"]
+)
+async def test_strangers_learn_the_status_only(site: Site, path: str) -> None:
+    """Without token and not from here: one word and the time. A forwarded request is never from here."""
+    for more in ({}, {"client": LOCAL, "headers": {"X-Forwarded-For": "127.0.0.1"}}):
+        response = await site.get(path, **more)
+        assert response.status_code == 200
+        assert set(response.json()) == {"status", "timestamp"}
+
+
+@pytest.mark.parametrize(
+    ("pending", "dead", "expected"),
+    [
+        (0, 0, "healthy"),
+        (0, 1, "degraded"),
+        (2, 0, "healthy"),
+        (3, 0, "warning"),
+        (0, 2, "warning"),
+        (5, 0, "critical"),
+        (0, 4, "critical"),
+    ],
+)
+async def test_the_worst_count_decides(site: Site, pending: int, dead: int, expected: str) -> None:
+    """More than the threshold, not as many as; dead letters of the day lower the success rate."""
+    site.services = replace(
+        site.services, thresholds=Thresholds(queue_warning=2, queue_critical=4, dlq_warning=1, dlq_critical=3)
+    )
+    site = Site(site.services, site.tree, site.writer, site.woken)
+    await bury(site, dead)
+    await enqueue(site, pending, entity="customer")
+    assert (await site.get("/health")).json()["status"] == expected
+
+
+async def test_no_database_is_an_error_with_503(lost: Site) -> None:
+    """Health says error, liveness goes on, readiness says why not, and the kind of failure is for insiders."""
+    for path in ("/health", "/api/tds/monitoring/health", "/api/tds/webhooks/health"):
+        stranger, insider = await lost.get(path), await lost.get(path, client=LOCAL)
+        assert (stranger.status_code, stranger.json()["status"]) == (503, "error")
+        assert "error" not in stranger.json()
+        assert insider.json()["error"] == "DatabaseGone"
+    assert (await lost.get("/livez")).status_code == 200
+    ready = await lost.get("/readyz", client=LOCAL)
+    assert ready.status_code == 503
+    assert ready.json()["reasons"] == ["there is no database"]
+
+
+async def test_readiness_asks_for_a_writer_with_room(site: Site) -> None:
+    """Ready means that a delivery would be stored now: not while draining, not with a full or absent writer."""
+    assert (await site.get("/readyz")).json()["status"] == "ready"
+    site.writer.queued = 10
+    assert (await site.get("/readyz", client=LOCAL)).json()["reasons"] == ["the writer's memory mark is reached"]
+    site.writer.queued = None
+    assert (await site.get("/readyz", client=LOCAL)).json()["reasons"] == ["nobody stores deliveries"]
+    site.writer.queued = 0
+    site.stopping.set()
+    assert (await site.get("/readyz")).status_code == 503
+
+
+async def test_the_intakes_health_counts_deliveries_by_entity(site: Site) -> None:
+    """What arrived in 24 hours, what could not be named, and when the newest came."""
+    insert = """INSERT INTO tds_inbox_events (received_at, source, entity_type, source_entity_id, operation, variant,
+                content_type, query, correlation_id, idempotency_key, body)
+                VALUES (now() - $1::float8 * interval '1 hour', 'zoho', $2, $3, 'upsert', '', '', '', '', '', '')"""
+    for hours, entity, record in ((1, "product", "1"), (2, "product", ""), (3, "invoice", "7"), (30, "product", "2")):
+        await site.services.database.execute(insert, float(hours), entity, record)
+    report = (await site.get("/api/tds/webhooks/health", token=VIEWER)).json()
+    assert (report["status"], report["received_24h"], report["waiting"]) == ("healthy", 3, 0)
+    assert report["entities"]["product"]["received"] == 2
+    assert report["entities"]["product"]["unnamed"] == 1
+    assert set(report["entities"]) == {"product", "invoice"}
+
+
+async def test_health_is_counted_at_most_once_a_second(site: Site) -> None:
+    """However often it is asked, the database is asked rarely."""
+    first = (await site.get("/health", client=LOCAL)).json()
+    await enqueue(site, 1)
+    assert (await site.get("/health", client=LOCAL)).json() == first
+
+
+# --- pulls
+
+
+@pytest.mark.parametrize(
+    ("what", "entity", "kind"),
+    [
+        ("products", "product", "full"),
+        ("customers", "customer", "full"),
+        ("items-with-stock", "product", "stock"),
+        ("pricelists", "price_list", "price_list"),
+        ("sync-all", "all", "full"),
+        ("sales-orders", "sales_order", "full"),
+        ("orders", "sales_order", "full"),
+        ("branches", "branch", "full"),
+        ("credit_note", "credit_note", "full"),
+    ],
+)
+async def test_a_pull_is_a_run_row_and_a_wake_up(site: Site, what: str, entity: str, kind: str) -> None:
+    """Asking answers the run's id; the row says who asked, the trail why, and the puller is woken."""
+    response = await site.post(f"/api/zoho/bulk-sync/{what}", json={"reason": "after the outage"})
+    assert response.status_code == 202
+    answer = response.json()
+    assert (answer["entity_type"], answer["kind"], answer["status"]) == (entity, kind, "pending")
+    run = await runs.read(site.services.database, answer["run_id"])
+    assert run is not None
+    assert (run.requested_by, run.correlation_id) == ("boss", response.headers["x-correlation-id"])
+    assert site.woken == ["pull"]
+    [noted] = await site.audit()
+    assert noted == {"action": "run.request", "actor": "boss", "reason": "after the outage", "entity_type": entity}
+
+
+async def test_every_entity_can_be_pulled(site: Site) -> None:
+    """All entities have a path, with an empty body or `{}`."""
+    for entity in site.services.entities:
+        assert (await site.post(f"/api/zoho/bulk-sync/{entity.name}", json={})).status_code == 202
+    assert (await site.post("/api/zoho/bulk-sync/products", json={"kind": "incremental"})).json()[
+        "kind"
+    ] == "incremental"
+    unknown = await site.post("/api/zoho/bulk-sync/nothing", json={})
+    assert unknown.status_code == 404
+    assert "products" in unknown.json()["errors"]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"{", 400),
+        (b"\xff", 400),
+        (b'{"kind":' + b"[" * 100_000, 422),
+        (b"[]", 422),
+        (b'{"kind": "never"}', 422),
+        (b'{"typo": 1}', 422),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+async def test_a_wrong_body_is_a_problem_and_no_run(site: Site, body: bytes, expected: int) -> None:
+    """What cannot be read or is not known is refused before anything happens."""
+    response = await site.post("/api/zoho/bulk-sync/products", content=body)
+    assert response.status_code == expected
+    assert response.headers["content-type"] == "application/problem+json"
+    assert await site.services.database.fetchval("SELECT count(*) FROM tds_sync_runs") == 0
+
+
+async def test_waiting_answers_the_result(site: Site) -> None:
+    """With `?wait=true` the answer is the finished run: items, failures, success rate, duration."""
+    database = site.services.database
+    finish = """UPDATE tds_sync_runs SET status = 'completed',
+                started_at = now(), completed_at = now() + interval '2 s', listed = 200, applied = 199, dead = 1"""
+    responses: list[Any] = []
+
+    async def ask() -> None:
+        responses.append(await site.post("/api/zoho/bulk-sync/products?wait=true"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        with anyio.fail_after(5):
+            while await database.execute(finish) == "UPDATE 0":
+                await anyio.lowlevel.checkpoint()
+    [response] = responses
+    assert response.status_code == 200
+    result = response.json()
+    assert (result["status"], result["items"], result["failures"]) == ("completed", 200, 1)
+    assert (result["success_rate"], result["duration_seconds"]) == (99.5, 2.0)
+
+
+async def test_waiting_ends_with_the_patience_or_the_daemon(site: Site) -> None:
+    """A run that takes longer is answered as it stands; a stop does not wait for it."""
+    assert (await site.post("/api/zoho/bulk-sync/products?wait=true")).status_code == 202
+    site.services = replace(site.services, options=replace(site.services.options, wait=3600.0))
+    site = Site(site.services, site.tree, site.writer, site.woken)
+    site.stopping.set()
+    with anyio.fail_after(5):
+        assert (await site.post("/api/zoho/bulk-sync/products?wait=true")).status_code == 202
+
+
+async def test_runs_are_listed_by_keyset_and_filter(site: Site) -> None:
+    """Newest first, a page ends where the next begins, filters narrow, and one run shows its log."""
+    ids = [
+        (await site.post(f"/api/zoho/bulk-sync/{what}")).json()["run_id"] for what in ("products", "customers", "users")
+    ]
+    first = (await site.get("/api/bff/tds/runs?limit=2", token=VIEWER)).json()
+    assert [run["id"] for run in first["items"]] == ids[:0:-1]
+    second = (await site.get(f"/api/bff/tds/runs?limit=2&before={first['next']}", token=VIEWER)).json()
+    assert [run["id"] for run in second["items"]] == ids[:1]
+    assert second["next"] is None
+    narrowed = (await site.get("/api/bff/tds/runs?entity_type=user&status=pending&kind=full", token=VIEWER)).json()
+    assert [run["id"] for run in narrowed["items"]] == ids[2:]
+    whole = (await site.get(f"/api/bff/tds/runs/{ids[0]}", token=VIEWER)).json()
+    assert (whole["run"]["id"], whole["runs"], whole["log"]) == (ids[0], [], [])
+    status = (await site.get("/api/zoho/bulk-sync/status", token=VIEWER)).json()
+    assert [len(status[name]) for name in ("running", "pending", "recent")] == [0, 3, 3]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "limit=%C2%B2",
+        "before=99999999999999999999",
+        "status=lost",
+        "entity_type=%00",
+    ],
+)
+async def test_filters_that_make_no_sense_are_refused(site: Site, query: str) -> None:
+    """A filter that cannot be meant is 422, never a failure of the server."""
+    assert (await site.get(f"/api/bff/tds/runs?{query}", token=VIEWER)).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/bff/tds/runs/999", "/api/bff/tds/runs/99999999999999999999", "/api/bff/tds/runs/x"]
+)
+async def test_a_run_that_is_not_there_is_404(site: Site, path: str) -> None:
+    """Unknown, impossible and unreadable ids are all not found."""
+    assert (await site.get(path, token=VIEWER)).status_code == 404
+
+
+# --- schedules, tree, metrics
+
+
+async def test_jobs_say_when_they_run_next_and_what_became_of_the_last_slot(site: Site) -> None:
+    """Id, trigger and next run of each schedule, the outcome of its newest slot, and whether anybody ticks."""
+    await site.services.database.execute(
+        "INSERT INTO tds_slots (schedule, slot, outcome) VALUES ('stock_sync_15min', now(), 'ran'), "
+        "('stock_sync_15min', now() - interval '1 hour', 'failed')"
+    )
+    found = (await site.get("/api/tds/monitoring/scheduler/jobs", token=VIEWER)).json()
+    assert (found["count"], found["scheduler_running"]) == (2, True)
+    daily, stock = found["jobs"]
+    assert (daily["id"], daily["name"], daily["trigger"]) == ("daily_full_sync", "Daily full sync", "cron[0 2 * * *]")
+    assert datetime.fromisoformat(daily["next_run"]).hour == 23
+    assert (stock["trigger"], stock["last_outcome"]) == ("interval[15m]", "ran")
+    assert daily["last_outcome"] == ""
+
+
+async def test_the_tree_is_shown_and_a_child_killed(site: Site) -> None:
+    """The snapshot as JSON; a kill names path and reason, reaches the tree, and is noted."""
+    tree = (await site.get("/api/tree", token=VIEWER)).json()
+    assert [child["path"] for child in tree["children"]] == ["tds/storage", "tds/work"]
+    order = {"path": "tds/work/ticker", "reason": "it hangs"}
+    assert (await site.post("/api/tree/kill", json=order)).json() == {"status": "killed", "path": "tds/work/ticker"}
+    assert site.tree.killed == [("tds/work/ticker", "boss: it hangs")]
+    assert [row["action"] for row in await site.audit()] == ["tree.kill"]
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ({"path": "tds/nobody", "reason": "x"}, 404),
+        ({"path": "tds/work/ticker"}, 422),
+        ({"path": "", "reason": "x"}, 422),
+    ],
+)
+async def test_a_kill_needs_a_child_and_a_reason(site: Site, order: dict[str, str], expected: int) -> None:
+    """No such child is 404, no reason is 422, and nobody dies."""
+    assert (await site.post("/api/tree/kill", json=order)).status_code == expected
+    assert site.tree.killed == []
+
+
+async def test_a_child_can_be_killed_without_a_database(lost: Site) -> None:
+    """The one action that an outage may call for is possible then."""
+    order = {"path": "tds/work/ticker", "reason": "it hangs"}
+    assert (await lost.post("/api/tree/kill", json=order)).status_code == 200
+    assert lost.tree.killed
+
+
+async def test_metrics_are_for_tokens_and_this_machine(site: Site) -> None:
+    """Prometheus' text, not for strangers."""
+    assert (await site.get("/metrics")).status_code == 401
+    for more in ({"token": VIEWER}, {"client": LOCAL}):
+        response = await site.get("/metrics", **more)
+        assert response.headers["content-type"].startswith("text/plain")
+        assert "tds_queue_tasks" in response.text
+
+
+# --- dead letters
+
+
+async def test_dead_letters_are_listed_by_keyset_and_filter(site: Site) -> None:
+    """Newest first with the total of the filter; stacks and bodies stay inside."""
+    await bury(site, 3)
+    page = (await site.get("/api/bff/tds/dead-letter?limit=2", token=VIEWER)).json()
+    assert (len(page["items"]), page["total"]) == (2, 3)
+    assert page["items"][0]["error_code"] == "no_name"
+    assert not {"traceback", "payload"} & set(page["items"][0])
+    rest = (await site.get(f"/api/bff/tds/dead-letter?before={page['next']}", token=VIEWER)).json()
+    assert (len(rest["items"]), rest["next"]) == (1, None)
+    none = (await site.get("/api/bff/tds/dead-letter?error_code=other", token=VIEWER)).json()
+    assert (none["items"], none["total"]) == ([], 0)
+
+
+async def test_one_dead_letter_is_retried(site: Site) -> None:
+    """It waits again from zero, the action is noted, and a second try finds nothing to retry."""
+    await bury(site, 2)
+    [letter, _] = (await site.get("/api/bff/tds/dead-letter", token=VIEWER)).json()["items"]
+    path = f"/api/bff/tds/dead-letter/{letter['id']}/retry"
+    assert (await site.post(path, json={"reason": "name was added"})).json() == {"matched": 1, "retried": 1}
+    assert (await site.services.queue.statistics()).pending == 1
+    assert [row["reason"] for row in await site.audit()] == ["name was added"]
+    assert (await site.post(path)).status_code == 404
+    assert (await site.post("/api/bff/tds/dead-letter/99999999999999999999/retry")).status_code == 404
+
+
+async def test_many_dead_letters_are_counted_first_and_then_retried(site: Site) -> None:
+    """A dry run counts and changes nothing; a retry needs a filter and a reason."""
+    await bury(site, 3)
+    retry = "/api/bff/tds/dead-letter/retry"
+    wish = {"error_code": "no_name", "reason": "mapping mended"}
+    assert (await site.post(retry, json={**wish, "dry_run": True})).json() == {"matched": 3, "retried": 0}
+    assert (await site.services.queue.statistics()).dead_letter == 3
+    assert (await site.post(retry, json={"reason": "all of them?"})).status_code == 422
+    assert (await site.post(retry, json={"all": True})).status_code == 422
+    assert (await site.post(retry, json=wish)).json() == {"matched": 3, "retried": 3}
+    assert (await site.services.queue.statistics()).dead_letter == 0
+    assert [row["action"] for row in await site.audit()] == ["dead_letter.retry"]
