@@ -406,3 +406,14 @@ def test_an_address_is_written_as_a_url_wants_it() -> None:
     """IPv6 addresses are bracketed."""
     with http.listen_socket("127.0.0.1:0") as sock:
         assert http.address(sock).startswith("127.0.0.1:")
+
+
+def test_connections_do_not_wait_for_delayed_acknowledgements() -> None:
+    """An accepted connection sends the end of a small answer at once."""
+    with http.listen_socket("127.0.0.1:0") as sock:
+        host, _, port = http.address(sock).rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=5):
+            sock.settimeout(5)
+            accepted, _ = sock.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
