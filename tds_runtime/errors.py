@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -14,6 +15,11 @@ class Error(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or inspect.getdoc(type(self)))
+
+
+def code_of(error: BaseException) -> str:
+    """The error's name as operators see it in rows and lines: source_answer_invalid."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
 
 
 # --- expected outages: waited out by whoever met them, never charged to a restart budget

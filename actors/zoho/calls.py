@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from actors.zoho import answers
 from actors.zoho.answers import Answer, Verdict
-from actors.zoho.hosts import PREFIXES, Api
+from actors.zoho.hosts import PREFIXES
 from actors.zoho.oauth import OAuth
 from actors.zoho.tokens import Token
 from actors.zoho.transport import Transport
@@ -54,7 +54,7 @@ class Paused(RateLimited):
 class Call(Struct, Generic[T], frozen=True, kw_only=True):
     """One call: where, what its answer is read as, and how long it may wait for permission."""
 
-    api: Api
+    api: str
     path: str
     read: Callable[[Answer], T]
     params: Mapping[str, str] = field(default_factory=dict)

@@ -85,7 +85,7 @@ class Source(Protocol):
     """Where an entity's records come from (the mapping's source block)."""
 
     @property
-    def api(self) -> Api: ...
+    def api(self) -> str: ...
     @property
     def list_path(self) -> str: ...
     @property
@@ -220,8 +220,9 @@ class Client:
         params: Mapping[str, str] | None = None,
         start: int = 1,
         bulk: bool = False,
+        ahead: int = 1,
     ) -> AsyncIterator[Listing[PageT]]:
-        """A listing from page `start` on, one page ahead of its reader.
+        """A listing from page `start` on, one page ahead of its reader (0 for a reader that may stop early).
 
         A page that repeats, shrinks or cannot be read is asked for again and is then `SourceAnswerInvalid`, never
         skipped. What else a call raises comes up where the page would have been; the reader may open a new listing
@@ -235,7 +236,7 @@ class Client:
             sequel.add(leaf.page)
             return leaf
 
-        async with prefetched(fetch, start=start, paged=source.paged) as listing:
+        async with prefetched(fetch, start=start, paged=source.paged, ahead=ahead) as listing:
             yield listing
 
     def _page(
@@ -283,6 +284,22 @@ class Client:
             rows += came
             missing += _absent(chunk, came)
         return Bulk(tuple(rows), tuple(missing))
+
+    def closed_until(self, api: str, *, bulk: bool = False) -> float | None:
+        """Until when (seconds since the epoch) no call to this API has a chance; None when one may be made now.
+
+        A full minute is no closure: its permits come back one after the other.
+        """
+        now = self._clock()
+        share = self.options.reserve if bulk else 0.0
+        waits = [
+            limiter.refusal(self.caller.budgets[api], now, share) or 0.0,
+            now + self.limiter.paused,
+            now + self.breakers[api].statistics().reopens_in,
+            self.oauth.closed_until(),
+        ]
+        latest = max(waits)
+        return latest if latest > now else None
 
     def statistics(self) -> Statistics:
         """What a screen shows of it."""

@@ -81,13 +81,15 @@ class Sequel:
 class Listing(Generic[PageT]):
     """The pages still to come; what ended the fetching early is raised where the page would have been."""
 
-    def __init__(self, pages: MemoryObjectReceiveStream[Leaf[PageT] | Error]) -> None:
+    def __init__(self, pages: MemoryObjectReceiveStream[Leaf[PageT] | Error], wanted: anyio.Semaphore) -> None:
         self._pages = pages
+        self._wanted = wanted
 
     def __aiter__(self) -> AsyncIterator[Leaf[PageT]]:
         return self
 
     async def __anext__(self) -> Leaf[PageT]:
+        self._wanted.release()
         try:
             leaf = await self._pages.receive()
         except anyio.EndOfStream:
@@ -99,15 +101,16 @@ class Listing(Generic[PageT]):
 
 @asynccontextmanager
 async def prefetched(
-    fetch: Callable[[int], Awaitable[Leaf[PageT]]], *, start: int, paged: bool
+    fetch: Callable[[int], Awaitable[Leaf[PageT]]], *, start: int, paged: bool, ahead: int = 1
 ) -> AsyncIterator[Listing[PageT]]:
-    """Fetch page after page, one ahead of the reader; leaving the block ends the fetching."""
+    """Fetch page after page, `ahead` of the reader by so many; leaving the block ends the fetching."""
     sender, receiver = anyio.create_memory_object_stream[Leaf[PageT] | Error](0)
+    wanted = anyio.Semaphore(ahead)
     with receiver:
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(_feed, fetch, sender, start, paged)
-                yield Listing(receiver)
+                group.start_soon(_feed, fetch, sender, wanted, start, paged)
+                yield Listing(receiver, wanted)
                 group.cancel_scope.cancel()  # before the receiver closes, or the feeder would see a broken pipe
         except BaseExceptionGroup as failures:
             if len(failures.exceptions) == 1:  # the reader's own error, as it raised it
@@ -118,12 +121,14 @@ async def prefetched(
 async def _feed(
     fetch: Callable[[int], Awaitable[Leaf[PageT]]],
     sender: MemoryObjectSendStream[Leaf[PageT] | Error],
+    wanted: anyio.Semaphore,
     start: int,
     paged: bool,
 ) -> None:
     number = start
     async with sender:
         while True:
+            await wanted.acquire()
             try:
                 leaf = await fetch(number)
             except Error as error:

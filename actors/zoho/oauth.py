@@ -195,6 +195,13 @@ class OAuth:
             before, parked_until=now + seconds, reason=reason, refused=False, throttled=before.throttled + 1
         )
 
+    def closed_until(self) -> float:
+        """Until when there is no token and nobody asks for one; 0 when there is one or it may be asked for."""
+        now, standing = self._clock(), self._standing
+        if standing.token is not None and now < standing.token.expires_at - LAST_SECONDS:
+            return 0.0
+        return standing.parked_until if now < standing.parked_until <= now + max(PARKED, *THROTTLED) else 0.0
+
     def statistics(self) -> Statistics:
         """What a screen shows of it."""
         standing = self._standing

@@ -11,6 +11,7 @@ CREATE TABLE tds_sync_runs (
     slot timestamptz,
     args jsonb NOT NULL DEFAULT '{}',
     correlation_id text NOT NULL DEFAULT '',
+    requests integer NOT NULL DEFAULT 1,   -- how many asked for it before it began
     requested_at timestamptz NOT NULL DEFAULT now(),
     available_at timestamptz,              -- not before; NULL is now
     started_at timestamptz,
@@ -32,11 +33,17 @@ CREATE TABLE tds_sync_runs (
     deferred bigint NOT NULL DEFAULT 0,    -- tried and put off (retry, budget, missing parent): they go on without the run
     dead bigint NOT NULL DEFAULT 0,        -- tasks that ended in the dead letters
     outcomes jsonb NOT NULL DEFAULT '{}',  -- applied, split by outcome
-    alarm text NOT NULL DEFAULT '',        -- completed, but somebody should look: too_many_missing
+    alarm text NOT NULL DEFAULT '',        -- completed, but somebody should look: too_many_missing, unsettled
     error_code text,
     error_message text
 ) WITH (fillfactor = 80);
 CREATE INDEX tds_sync_runs_open ON tds_sync_runs (status, id) WHERE status IN ('pending', 'running');
+-- One run lists an entity at a time, whoever runs it; those that only wait for their tasks are in nobody's way.
+CREATE UNIQUE INDEX tds_sync_runs_listing ON tds_sync_runs (entity_type)
+    WHERE status = 'running' AND listed_at IS NULL AND entity_type <> 'all';
+-- A thousand people who press the same button ask for one run; a slot of a schedule always has its own.
+CREATE UNIQUE INDEX tds_sync_runs_waiting ON tds_sync_runs (entity_type, kind, md5(args::text))
+    WHERE status = 'pending' AND attempt_count = 0 AND parent_id IS NULL AND schedule IS NULL;
 CREATE INDEX tds_sync_runs_recent ON tds_sync_runs (entity_type, kind, id DESC);
 CREATE INDEX tds_sync_runs_parent ON tds_sync_runs (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX tds_sync_runs_requested ON tds_sync_runs (requested_at);
@@ -74,6 +81,16 @@ CREATE TABLE tds_sync_run_pages (
     page integer NOT NULL,
     ids text[] NOT NULL,
     PRIMARY KEY (run_id, variant, page)
+);
+
+-- Which picture of an item lies in the directory of images.
+CREATE TABLE tds_images (
+    source_entity_id text PRIMARY KEY,
+    document_id text NOT NULL,
+    path text NOT NULL,
+    content_type text NOT NULL,
+    bytes bigint NOT NULL,
+    fetched_at timestamptz NOT NULL DEFAULT now()
 );
 
 -- What of a run still waits for its first try or is in flight; only tasks of runs are in it.

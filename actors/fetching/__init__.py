@@ -1,0 +1,1 @@
+"""What a fetch task becomes: asking the source, and what its answer does to the task."""

@@ -1,0 +1,213 @@
+"""What a run in hand works with: it writes step after step, waits out short pauses, and keeps the run's log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import anyio
+from msgspec import Struct
+
+from actors.pulling import sift
+from actors.pulling.sift import Asked
+from actors.zoho.client import Client
+from actors.zoho.entities import Entity, Source
+from actors.zoho.pages import Row
+from tds_runtime import Context, logs, records, ride_out, running, sql
+from tds_runtime.clock import DatabaseClock
+from tds_runtime.config import Duration
+from tds_runtime.database import Connection, Database
+from tds_runtime.errors import Outage
+from tds_runtime.queue import Queue
+from tds_runtime.running import Claimed, Cursor, Step
+from tds_runtime.runs import Level
+from tds_runtime.task import FULL, INCREMENTAL, Change
+
+T = TypeVar("T")
+
+log = logs.get("pull")
+
+Due = Callable[[Iterable[tuple[str, str]]], object]
+"""Told (entity, "upsert" or "fetch") of what was just enqueued; a hint, the queue's own poll finds it as well."""
+
+
+class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section [pull]."""
+
+    parallel: int = 3
+    """Runs at once; each lists one entity."""
+    poll: Duration = Duration("30s")
+    """A run whose wake-up was lost begins this late at most."""
+    overlap: Duration = Duration("5m")
+    """An incremental run reads again what changed this long before its cursor."""
+    scan_every: Duration = Duration("6h")
+    """Entities that cannot be asked for changes are listed whole by incremental runs, this often at most."""
+    patience: Duration = Duration("2m")
+    """A shorter outage of the source is waited out in the middle of a listing; a longer one puts the run back."""
+    timeout: Duration = Duration("1h")
+    """For the listing of one entity, and then for its tasks."""
+    missing: int = 5
+    missing_share: float = 0.01
+    """More absent records than both of these stop a sweep with an alarm instead of a deletion."""
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """One step of a run: an answer's rows, the place behind them, and the cursor if they were the last.
+
+    `complete` keeps the ids as seen by a complete listing; `missing` are ids that a bulk answer left out.
+    """
+
+    source: Source
+    rows: Sequence[Row]
+    asked: Asked
+    position: Mapping[str, Any]
+    page: int = 0
+    complete: bool = False
+    cursor: Cursor | None = None
+    missing: Sequence[str] = ()
+
+    @property
+    def operation(self) -> str:
+        """What its tasks wait for: their detail call, or their entity."""
+        by_detail = self.asked.kind == "list" and self.source.details == "changed"
+        return "fetch" if by_detail or self.missing else "upsert"
+
+
+class Desk:
+    """One run in hand; all its statements are fenced by it."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        run: Claimed,
+        entity: Entity,
+        *,
+        database: Database,
+        queue: Queue,
+        client: Client,
+        options: Options,
+        due: Due,
+        images: bool,
+    ) -> None:
+        self.ctx = ctx
+        self.run = run
+        self.entity = entity
+        self.database = database
+        self.client = client
+        self.options = options
+        self._queue = queue
+        self._due = due
+        self._images = images and entity.name == "product"
+        self._clock = DatabaseClock()
+
+    @property
+    def bulk(self) -> bool:
+        """Whether this run leaves the reserve of the day's calls to others."""
+        return self.run.kind != "incremental"
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the source takes no calls for this entity for longer than this run is patient."""
+        apis = {source.api for source in self.entity.sources}
+        closed = max((self.client.closed_until(api) or 0.0 for api in apis), default=0.0)
+        return closed > time.time() + self.options.patience
+
+    async def ride(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Do something with the database, waiting out its outages."""
+        return await ride_out(self.ctx, "database", operation)
+
+    async def note(self, event: str, message: str = "", level: Level = "info", **detail: Any) -> None:
+        """Add to the run's log and to the process's."""
+        getattr(log, level)(f"run.{event}", kind=self.run.kind, message=message, **detail)
+        await self.ride(lambda: running.log(self.database, self.run, level, event, message, **detail))
+
+    # --- time
+
+    async def set_clock(self) -> None:
+        """Learn the database's time: what a call sees is at least as new as the time before it was asked."""
+        await self.ride(lambda: self._clock.set(self.database))
+
+    def asked(self, asked_at: float, *, kind: Any = "list") -> Asked:
+        """What the changes of an answer to a call of that moment have in common."""
+        return Asked(
+            run_id=self.run.id,
+            priority=FULL if self.run.kind == "full" else INCREMENTAL,
+            correlation_id=self.run.correlation_id,
+            observed_at=self._clock.at(asked_at),
+            kind=kind,
+            force=bool(self.run.args.get("force")) or self.run.kind == "price_list",
+        )
+
+    async def sit_out(self, error: Outage) -> None:
+        """Wait until a short outage should be over; a long one is raised again."""
+        until = getattr(error, "until", None)
+        seconds = 5.0 if until is None else (until - datetime.now(until.tzinfo)).total_seconds()
+        if seconds > self.options.patience or self.ctx.stopping.is_set():
+            raise error
+        await self.note("waiting", str(error), "warning", seconds=round(seconds, 1))
+        async with self.ctx.waiting("zoho"):
+            with anyio.move_on_after(max(seconds, 0.1)):
+                await self.ctx.stopping.wait()
+
+    # --- steps
+
+    async def write(self, batch: Batch) -> None:
+        """One step, one transaction: what is not stored is enqueued, with the run's place and the cursor."""
+        if await self.ride(lambda: self._write(batch)):
+            self._due([(self.entity.name, batch.operation)])
+        self.ctx.beat()
+
+    async def _write(self, batch: Batch) -> int:
+        async with self.database.transaction() as connection:
+            changes = await self._changes(connection, batch)
+            pictures = await self._pictures(connection, batch)
+            enqueued = await self._queue.enqueue(connection, [*changes, *pictures])
+            if batch.cursor is not None:
+                await running.save_cursor(connection, self.run, batch.source.name, batch.cursor)
+            step = Step(
+                position=batch.position,
+                listed=len(batch.rows) + len(batch.missing),
+                unchanged=len(batch.rows) + len(batch.missing) - len(changes),
+                enqueued=len(changes),
+                coalesced=enqueued.coalesced,
+                variant=batch.source.name,
+                page=batch.page,
+                ids=[row.id for row in batch.rows] if batch.complete else None,
+            )
+            await running.advance(connection, self.run, step)
+        return len(changes)
+
+    async def _changes(self, connection: Connection, batch: Batch) -> list[Change]:
+        ids = [row.id for row in batch.rows]
+        known = await records.known(connection, self.entity.name, ids) if ids else {}
+        changes = sift.sift(self.entity, batch.source, batch.rows, known, batch.asked)
+        return changes + sift.confirmations(
+            self.entity, batch.source, batch.missing, batch.asked, "missing_from_answer"
+        )
+
+    async def _pictures(self, connection: Connection, batch: Batch) -> list[Change]:
+        """Pictures that are due with these rows; they belong to no run, and wait for nobody."""
+        if not (self._images and batch.rows):
+            return []
+        ids = [row.id for row in batch.rows]
+        kept = await connection.fetch(sql.load("images/known", package="actors"), ids)
+        return sift.pictures(batch.rows, {row["source_entity_id"]: row["document_id"] for row in kept}, batch.asked)
+
+    async def confirm(self, source: Source, ids: Sequence[str]) -> None:
+        """Ask for records one by one that a complete listing did not show."""
+        asked = self.asked(anyio.current_time())
+        changes = sift.confirmations(self.entity, source, ids, asked, "missing_from_listing")
+        await self.ride(lambda: self._confirm(source, changes))
+        self._due([(self.entity.name, "fetch" if source.detail_path else "upsert")])
+
+    async def _confirm(self, source: Source, changes: Sequence[Change]) -> None:
+        async with self.database.transaction() as connection:
+            enqueued = await self._queue.enqueue(connection, changes)
+            place = {"candidates_of": source.name}
+            await running.advance(
+                connection,
+                self.run,
+                Step(position=place, pages=0, enqueued=len(changes), coalesced=enqueued.coalesced),
+            )

@@ -1,0 +1,212 @@
+"""Full and incremental runs: listings of an entity's sources, and what a complete listing did not show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from msgspec import Struct, structs
+
+from actors.pulling.desk import Batch, Desk
+from actors.zoho.entities import Source
+from actors.zoho.listing import Leaf
+from actors.zoho.pages import Page
+from tds_runtime import running
+from tds_runtime.errors import Outage, SourceRejected
+from tds_runtime.running import Cursor
+
+MOST_CANDIDATES = 10_000
+
+
+class Place(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a listing goes on: which source, which page; and what its cursor will be.
+
+    `began` is the source's time of the first page: what changes later may have been missed by paging.
+    """
+
+    source: int = 0
+    page: int = 1
+    newest: datetime | None = None
+    began: datetime | None = None
+
+    def after(self, leaf: Leaf[Page]) -> Place:
+        """The place behind this page."""
+        stamps = [row.modified_at for row in leaf.page.rows if row.modified_at is not None]
+        newest = max([*stamps, *([self.newest] if self.newest else [])], default=None)
+        return structs.replace(self, page=leaf.number + 1, newest=newest, began=self.began or leaf.sent_at)
+
+    @property
+    def cursor(self) -> Cursor:
+        """Up to where everything has been seen, once the listing is complete."""
+        stamps = [stamp for stamp in (self.newest, self.began) if stamp is not None]
+        return Cursor(min(stamps) if self.newest else None, self.began)
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How a listing ended."""
+
+    candidates: int = 0
+    alarm: str = ""
+
+
+# --- full
+
+
+async def full(desk: Desk) -> Outcome:
+    """List every source whole; then ask for what is stored and was not shown, if the listing was of one piece."""
+    place = msgspec.convert(desk.run.position or {}, Place)
+    if not desk.run.resumed:
+        await _expect(desk)
+    for index, source in enumerate(desk.entity.sources):
+        if index >= place.source:
+            begin = place if index == place.source else Place(source=index)
+            await whole(desk, source, begin, complete=True)
+    return Outcome() if desk.run.resumed else await _candidates(desk)
+
+
+async def _expect(desk: Desk) -> None:
+    """Ask the source for its own count: it shows how far the run is, and what a listing left out."""
+    counts = [await _count(desk, source) for source in desk.entity.sources]
+    known = [count for count in counts if count is not None]
+    if len(known) == len(counts):
+        await desk.ride(lambda: running.expect(desk.database, desk.run, sum(known)))
+
+
+async def _count(desk: Desk, source: Source) -> int | None:
+    try:
+        return await desk.client.count(source)
+    except SourceRejected as error:
+        await desk.note("count_refused", str(error), "warning")
+        return None
+
+
+async def whole(desk: Desk, source: Source, place: Place, *, complete: bool, params: Mapping[str, str] = {}) -> None:
+    """List one source to its end; short outages are waited out and the listing goes on at the page it still wants."""
+    params = {**source.order, **params}
+    done = False
+    while not done:
+        try:
+            async with desk.client.pages(
+                source, _reader(desk, source), params=params, start=place.page, bulk=desk.bulk
+            ) as listing:
+                async for leaf in listing:
+                    place = place.after(leaf)
+                    await _write(desk, source, leaf, place, last=not leaf.page.has_more, complete=complete)
+            done = True
+        except Outage as error:
+            await desk.sit_out(error)
+
+
+def _reader(desk: Desk, source: Source) -> Any:
+    return lambda body: desk.entity.read_page(source, body)
+
+
+async def _write(
+    desk: Desk, source: Source, leaf: Leaf[Page], place: Place, *, last: bool, complete: bool = False
+) -> None:
+    following = Place(source=place.source + 1) if last else place
+    batch = Batch(
+        source=source,
+        rows=leaf.page.rows,
+        asked=desk.asked(leaf.asked_at),
+        position=msgspec.to_builtins(following),
+        page=leaf.number,
+        complete=complete,
+        cursor=place.cursor if last else None,
+    )
+    await desk.write(batch)
+
+
+async def _candidates(desk: Desk) -> Outcome:
+    """What a complete listing did not show is only a candidate; too many of them are an alarm, not a deletion."""
+    total, alarm = 0, ""
+    for source in desk.entity.sources:
+        variant = source.name if len(desk.entity.sources) > 1 else ""
+        missing = await desk.ride(partial(running.missing, desk.database, desk.run, variant, MOST_CANDIDATES))
+        total += len(missing.ids)
+        allowed = max(desk.options.missing, int(missing.stored * desk.options.missing_share))
+        if len(missing.ids) > allowed:
+            alarm = "too_many_missing"
+            await desk.note("too_many_missing", _refused(len(missing.ids), allowed), "error", stored=missing.stored)
+        elif missing.ids and (source.detail_path or not source.paged):
+            await desk.note("candidates", ids=list(missing.ids[:100]), count=len(missing.ids))
+            await desk.confirm(source, missing.ids)
+    return Outcome(candidates=total, alarm=alarm)
+
+
+def _refused(found: int, allowed: int) -> str:
+    return f"{found} stored records were not in a complete listing, more than {allowed}: nothing was deleted"
+
+
+# --- incremental
+
+
+async def incremental(desk: Desk) -> Outcome:
+    """List what changed since the cursor, minus the overlap; whole where the source cannot say, but not every time."""
+    place = msgspec.convert(desk.run.position or {}, Place)
+    for index, source in enumerate(desk.entity.sources):
+        if index >= place.source:
+            begin = place if index == place.source else Place(source=index)
+            await _changed(desk, source, begin)
+    return Outcome()
+
+
+async def _changed(desk: Desk, source: Source, place: Place) -> None:
+    cursor = await desk.ride(lambda: running.cursor(desk.database, desk.entity.name, source.name))
+    overlap = timedelta(seconds=desk.options.overlap)
+    if source.modified == "none":
+        await _whole_now_and_then(desk, source, place, cursor)
+    elif cursor.modified_at is None:
+        await whole(desk, source, place, complete=False)
+    elif source.modified == "filter":
+        since = {**source.sort, "last_modified_time": stamp(cursor.modified_at - overlap)}
+        await whole(desk, source, place, complete=False, params=since)
+    else:
+        await _newest_first(desk, source, Place(source=place.source), cursor.modified_at - overlap)
+
+
+def stamp(moment: datetime) -> str:
+    """A time as the source takes it: with an offset, without a fraction and never with a Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S+0000")
+
+
+async def _whole_now_and_then(desk: Desk, source: Source, place: Place, cursor: Cursor) -> None:
+    """A source that cannot be asked for changes is listed whole, unless that was done not long ago."""
+    now = await desk.ride(lambda: desk.database.fetchval("SELECT now()"))
+    age = (now - cursor.scanned_at).total_seconds() if cursor.scanned_at else None
+    if age is not None and 0 <= age < desk.options.scan_every and not desk.run.args.get("force"):
+        return await desk.note("skipped", f"listed whole {age / 60:.0f} minutes ago, it tells no changes")
+    return await whole(desk, source, place, complete=False)
+
+
+async def _newest_first(desk: Desk, source: Source, place: Place, mark: datetime) -> None:
+    """List the newest first until a page ends before the mark; a source that does not sort is read to its end."""
+    done = False
+    while not done:
+        try:
+            await _until(desk, source, place, mark)
+            done = True
+        except Outage as error:  # the listing begins anew: meanwhile the order has changed
+            await desk.sit_out(error)
+
+
+async def _until(desk: Desk, source: Source, place: Place, mark: datetime) -> None:
+    async with desk.client.pages(source, _reader(desk, source), params=source.sort, bulk=desk.bulk, ahead=0) as listing:
+        async for leaf in listing:
+            place = place.after(leaf)
+            last = not leaf.page.has_more or _reached(leaf.page, mark)
+            await _write(desk, source, leaf, place, last=last)
+            if last:
+                break
+
+
+def _reached(page: Page, mark: datetime) -> bool:
+    """Whether everything behind this page is older than the mark: only if the page is sorted as was asked."""
+    stamps = [row.modified_at for row in page.rows if row.modified_at is not None]
+    if not stamps or len(stamps) < len(page.rows) or page.sort_column not in {"", "last_modified_time"}:
+        return False
+    return stamps[-1] < mark and all(one >= other for one, other in pairwise(stamps))

@@ -1,0 +1,1 @@
+SELECT modified_at, scanned_at FROM tds_sync_cursors WHERE entity_type = $1 AND variant = $2;
