@@ -232,7 +232,7 @@ class Limiter:
             asked = max(wanted, min(self._waiting, self.options.concurrency))
             grant = await self._ledger.reserve(self.name, asked, self.options.calls_per_minute)
             if not grant.permits:
-                self._note_pause(grant.paused, grant.reason)
+                self.note_pause(grant.paused, grant.reason)
                 return 0, max(grant.paused or grant.wait, 0.001)
             self._spare, self._spare_until = grant.permits, self._clock() + VALIDITY
         permits = min(wanted, self._spare)
@@ -245,10 +245,11 @@ class Limiter:
 
     async def pause(self, seconds: float, reason: str) -> None:
         """The source ordered a pause: everybody waits, on every node that shares the ledger."""
-        self._note_pause(seconds, reason)
+        self.note_pause(seconds, reason)
         await self._ledger.pause(self.name, seconds, reason)
 
-    def _note_pause(self, seconds: float, reason: str) -> None:
+    def note_pause(self, seconds: float, reason: str) -> None:
+        """Keep a pause that was ordered elsewhere; never shortens one."""
         until = self._clock() + seconds
         if seconds > 0 and until > self._paused_until:
             self._paused_until, self._reason = until, reason

@@ -1,0 +1,99 @@
+"""The source for everybody else: its connections, its breakers as they were left, and what other nodes ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anyio
+
+from actors.zoho.client import ORGANIZATION, Client
+from tds_runtime import Context, actor, logs, ride_out
+from tds_runtime.breaker import Breaker
+from tds_runtime.limiter import Budget
+from tds_runtime.upstreams import Shared, Upstream
+
+LOOK = 5.0
+"""Seconds between two looks at what was changed by other nodes and by people."""
+
+log = logs.get("source")
+
+
+@actor(watchdog=None, stop=10)
+async def source(ctx: Context, *, client: Client, shared: Shared) -> None:
+    """Keep the client open; with the database away calls go on, with what this process knows."""
+    async with client.opened():
+        ctx.ready()
+        await Keeper(ctx, client, shared).keep()
+
+
+class Keeper:
+    """Keeps what must survive a restart: breakers and budgets; applies what others ordered: pauses and resets."""
+
+    def __init__(self, ctx: Context, client: Client, shared: Shared) -> None:
+        self._ctx = ctx
+        self._client = client
+        self._shared = shared
+        self._changed = anyio.Event()
+        self._unsaved: set[str] = set()
+        self._budgets: dict[str, Budget] = {}
+        self._reset_at: dict[str, float] = {}
+
+    async def keep(self) -> None:
+        """Until the actor is to stop."""
+        for breaker in self._client.breakers.values():
+            breaker.on_change = self._note
+        self._restore(await ride_out(self._ctx, "database", self._read))
+        while not self._ctx.stopping.is_set():
+            async with self._ctx.waiting("change"):
+                with anyio.move_on_after(LOOK):
+                    await self._wait()
+            await ride_out(self._ctx, "database", self._exchange)
+
+    async def _wait(self) -> None:
+        async with anyio.create_task_group() as group:
+
+            async def stop() -> None:
+                await self._ctx.stopping.wait()
+                group.cancel_scope.cancel()
+
+            group.start_soon(stop)
+            await self._changed.wait()
+            group.cancel_scope.cancel()
+
+    def _note(self, breaker: Breaker) -> None:
+        state = breaker.state
+        log.warning("breaker.changed", upstream=breaker.name, phase=state.phase, reason=state.reason)
+        self._unsaved.add(breaker.name)
+        self._changed.set()
+
+    async def _read(self) -> dict[str, Upstream]:
+        await self._shared.ensure([ORGANIZATION, *self._client.breakers])
+        return await self._shared.read()
+
+    def _restore(self, found: Mapping[str, Upstream]) -> None:
+        for name, breaker in self._client.breakers.items():
+            breaker.restore(found[name].breaker)
+            self._reset_at[name] = found[name].reset_requested_at
+        for name, budget in self._client.caller.budgets.items():
+            if budget.observed_at < found[name].budget.observed_at:
+                self._client.caller.budgets[name] = found[name].budget
+
+    async def _exchange(self) -> None:
+        """Save what changed here, apply what changed there."""
+        self._changed = anyio.Event()
+        for name in sorted(self._unsaved):
+            await self._shared.save_breaker(name, self._client.breakers[name].state)
+            self._unsaved.discard(name)
+        for name, budget in self._client.caller.budgets.items():
+            if budget.observed_at > self._budgets.get(name, Budget()).observed_at:
+                await self._shared.save_budget(name, budget)
+                self._budgets[name] = budget
+        await self._apply(await self._shared.read())
+
+    async def _apply(self, found: Mapping[str, Upstream]) -> None:
+        for name, breaker in self._client.breakers.items():
+            if found[name].reset_requested_at > self._reset_at.get(name, 0.0):
+                self._reset_at[name] = found[name].reset_requested_at
+                breaker.reset()
+        ordered = found[ORGANIZATION]
+        self._client.limiter.note_pause(ordered.paused, ordered.pause_reason)
