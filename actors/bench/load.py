@@ -54,7 +54,7 @@ async def paced(port: int, prepared: list[bytes], rate: float) -> list[float]:
         began = perf_counter()
         async with due:
             for number, request in enumerate(prepared):
-                await anyio.sleep(began + number / rate - perf_counter())
+                await anyio.sleep(max(0.0, began + number / rate - perf_counter()))
                 due.send_nowait((began + number / rate, request))
     return latencies
 
