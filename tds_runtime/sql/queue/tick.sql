@@ -1,9 +1,12 @@
 -- What a node asks each second: promote what is due, and say which mailboxes have work, the promoted included (they are not
--- in this statement's own snapshot). $1 limit
+-- in this statement's own snapshot), and whether a run waits to be pulled: ('all', 'run'). $1 limit
 WITH RECURSIVE
 --+ queue/promoted
 ,
 --+ queue/work
 --+ queue/work_found
 UNION
-SELECT entity_type, CASE operation WHEN 'fetch' THEN 'fetch' ELSE 'upsert' END FROM promoted;
+SELECT entity_type, CASE operation WHEN 'fetch' THEN 'fetch' ELSE 'upsert' END FROM promoted
+UNION
+SELECT 'all', 'run' WHERE EXISTS (
+    SELECT FROM tds_sync_runs WHERE status = 'pending' AND (available_at IS NULL OR available_at <= now()));
