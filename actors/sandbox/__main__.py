@@ -28,6 +28,7 @@ def sandbox(
     latency_ms: float = 0.0,
     edition: Literal["global", "in"] = "global",
     host: str = "127.0.0.1",
+    tied: bool = False,
 ) -> None:
     """Run a Zoho on this machine until it is asked to end.
 
@@ -39,13 +40,14 @@ def sandbox(
         latency_ms: Milliseconds that every API call takes longer.
         edition: Which edition's keys the documents have.
         host: The address to listen on.
+        tied: End also when stdin is closed, for a parent that holds the other end.
     """
     options = Options(
         host=host, port=port, seed=seed, scale=scale, limits=limits, latency_ms=latency_ms, edition=edition
     )
 
     async def run() -> None:
-        await serve(options, ready=announce)
+        await serve(options, ready=announce, tied=tied)
 
     anyio.run(run, backend="asyncio")
 

@@ -144,8 +144,7 @@ class Control:
         stage = self._stage
         if request.method == "POST":
             asked = msgspec.json.decode(await request.body(), type=dict[str, object])
-            stage.switches = msgspec.convert(msgspec.structs.asdict(stage.switches) | asked, type(stage.switches))
-            stage.documents.forget_all()
+            stage.turn(msgspec.convert(msgspec.structs.asdict(stage.switches) | asked, type(stage.switches)))
         return json_response(stage.switches)
 
     async def calls(self, request: Request) -> Response:

@@ -79,6 +79,10 @@ class Listing:
     def _forget(self, module: str, _index: int) -> None:
         self._views.pop(module, None)
 
+    def forget_all(self) -> None:
+        """Choose anew from now on."""
+        self._views.clear()
+
     # --- understanding
 
     def understand(self, kind: Kind, api: str, query: dict[str, str]) -> Asked:

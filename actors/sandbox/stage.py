@@ -47,9 +47,14 @@ class Stage:
         self.drawers = Drawers(self.clock)
         self.workflows = Workflows(self.world, self.documents, self.post, self.drawers, lambda: self.switches)
         self.desk = Desk(self.world, self._hear)
-        listing = Listing(self.world, self.documents, lambda: self.switches)
+        self.listing = Listing(self.world, self.documents, lambda: self.switches)
         self.reads = Reads(
-            self.world, self.documents, listing, self.drawers, edition=options.edition, switches=lambda: self.switches
+            self.world,
+            self.documents,
+            self.listing,
+            self.drawers,
+            edition=options.edition,
+            switches=lambda: self.switches,
         )
         self.writes = Writes(
             self.world,
@@ -62,6 +67,12 @@ class Stage:
 
     def _hear(self, module: str, index: int, event: str) -> None:
         self.workflows.heard(module, index, event)
+
+    def turn(self, switches: Switches) -> None:
+        """Set the open points; nothing written or chosen before is kept."""
+        self.switches = switches
+        self.documents.forget_all()
+        self.listing.forget_all()
 
     def reset(self) -> None:
         """Everything as at the start; letters that wait are still sent."""
