@@ -150,8 +150,9 @@ def _merge(entity: Entity, case: Case) -> None:
 async def _upsert_rows(connection: Connection, entity: Entity, cases: Sequence[Case]) -> tuple[str, ...]:
     if not cases:
         return ()
-    columns = zip(*(case.row for case in cases if case.row is not None), strict=True)
-    rows = await connection.fetch(entity.target.upsert, [case.id for case in cases], *map(list, columns))
+    target = entity.target
+    given = [(case.id, *case.row) for case in cases if case.row is not None]
+    rows = await connection.fetch(target.upsert, changes.rows_json(target.names, target.fields, given))
     written = {row[0]: row for row in rows}
     for case in cases:
         if case.id in written:
@@ -176,7 +177,7 @@ async def _replace_children(connection: Connection, children: Children, cases: S
     if removed:
         await connection.execute(children.remove, *map(list, zip(*removed, strict=True)))
     if written:
-        await connection.execute(children.upsert, *map(list, zip(*written, strict=True)))
+        await connection.execute(children.upsert, changes.rows_json(children.names, children.fields, written))
 
 
 def _note_children(case: Case, children: Children, difference: tuple[Object, Object]) -> None:
@@ -258,8 +259,8 @@ def _audit(case: Case) -> Audit:
         source_entity_id=case.id,
         action=case.action,
         local_id=case.local_id,
-        before=changes.written_json(case.before),
-        after=changes.written_json(case.after),
+        before=changes.encoded(case.before),
+        after=changes.encoded(case.after),
         source_modified_at=case.version.modified_at if case.version else case.task.source_modified_at,
         task_id=case.task.id,
         run_id=case.task.run_id,

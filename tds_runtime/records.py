@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from tds_runtime import sql
 from tds_runtime.database import Connection
@@ -65,13 +65,13 @@ class Version(Struct, frozen=True, kw_only=True):
 
 
 class Audit(Struct, frozen=True, kw_only=True):
-    """One line of the audit trail: `before` and `after` are JSON objects of what changed."""
+    """One line of the audit trail: `before` and `after` are JSON objects of what changed, encoded already."""
 
     source_entity_id: str
     action: str
     local_id: str | None = None
-    before: str | None = None
-    after: str | None = None
+    before: Raw | None = None
+    after: Raw | None = None
     source_modified_at: datetime | None = None
     task_id: int | None = None
     run_id: int | None = None
@@ -207,34 +207,20 @@ async def write(connection: Connection, entity_type: str, states: Mapping[str, S
     """Store states and audit lines in the caller's transaction; `lock` must have come before in it."""
     if not states and not audits:
         return
-    ordered = sorted(states.items())
-    await connection.execute(
-        sql.load("records/write"),
-        entity_type,
-        [one for one, _ in ordered],
-        [state.variant for _, state in ordered],
-        [state.modified_at for _, state in ordered],
-        [state.observed_at for _, state in ordered],
-        [state.tombstoned_at for _, state in ordered],
-        [_encode(state.facets).decode() for _, state in ordered],
-        [",".join(sorted(state.current)) for _, state in ordered],
-        *_audited(audits),
-    )
+    rows = [_row(found, state) for found, state in sorted(states.items())]
+    await connection.execute(sql.load("records/write"), entity_type, _encode(rows).decode(), _encode(audits).decode())
 
 
-def _audited(audits: Sequence[Audit]) -> tuple[list[Any], ...]:
-    return (
-        [one.source_entity_id for one in audits],
-        [one.action for one in audits],
-        [one.local_id for one in audits],
-        [one.before for one in audits],
-        [one.after for one in audits],
-        [one.source_modified_at for one in audits],
-        [one.task_id for one in audits],
-        [one.run_id for one in audits],
-        [one.correlation_id for one in audits],
-        [one.reason for one in audits],
-    )
+def _row(found: str, state: State) -> dict[str, Any]:
+    return {
+        "id": found,
+        "variant": state.variant,
+        "modified_at": state.modified_at,
+        "observed_at": state.observed_at,
+        "tombstoned_at": state.tombstoned_at,
+        "facets": state.facets,
+        "current_facets": state.current,
+    }
 
 
 async def forget(connection: Connection, entity_type: str, ids: Iterable[str]) -> int:

@@ -103,6 +103,23 @@ def children_audit(fields: Sequence[Field], old: Rows, removed: Iterable[str], w
     return before, after
 
 
-def written_json(value: Object | None) -> str | None:
-    """An object of the audit trail as JSON text."""
-    return None if value is None else _encode(value).decode()
+def rows_json(names: Sequence[str], fields: Sequence[Field], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as the JSON text that an upsert takes; each begins with its keys, the values of the fields follow."""
+    keys = len(names) - len(fields)
+    documents = [keys + place for place, field in enumerate(fields) if field.type == "jsonb"]
+    if documents:
+        rows = [_embedding(row, documents) for row in rows]
+    return _encode([dict(zip(names, row, strict=True)) for row in rows]).decode()
+
+
+def _embedding(row: Sequence[Any], places: Iterable[int]) -> list[Any]:
+    embedded = list(row)
+    for place in places:
+        if embedded[place] is not None:
+            embedded[place] = Raw(embedded[place].encode())
+    return embedded
+
+
+def encoded(value: Object | None) -> Raw | None:
+    """An object of the audit trail as JSON."""
+    return None if value is None else Raw(_encode(value))

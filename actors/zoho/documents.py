@@ -126,7 +126,7 @@ class Shape:
         value = self._id(document)
         if value is ABSENT or value is None or value == "":
             raise Missing("has no id")
-        text = str(_text(value)).strip()
+        text = columns.text(value).strip()
         if not text or len(text) > _LONGEST_ID:
             raise Unfit("is no id")
         return text
@@ -170,7 +170,7 @@ class Shape:
             if pick is None:
                 continue
             picked = pick(values)
-            if ABSENT not in picked:
+            if kind == "list" or ABSENT not in picked:
                 hashes[facet] = payload.fingerprint(picked)
             elif any(value is not ABSENT for value in picked):
                 partial.append(facet)
@@ -193,10 +193,6 @@ def _tried(name: str, read: Callable[[Document], Any], document: Document) -> It
     except Unfit as error:
         missing = isinstance(error, Missing)
         yield Fault(name, "is missing" if missing else str(error), missing)
-
-
-def _text(value: Any) -> Any:
-    return columns.converter(mapping.Column(path="id"))(value)
 
 
 def _readers(shapes: Mapping[str, mapping.Column], kind: Kind) -> tuple[tuple[str, Read], ...]:
@@ -295,6 +291,7 @@ def unwrapped(document: Any, keys: Iterable[str], is_record: Callable[[Document]
         if is_record(document):
             return document
         for key in keys:
-            if isinstance(document.get(key), dict):
-                return document[key]
+            record = document.get(key)
+            if isinstance(record, dict):
+                return record
     raise Malformed("holds no record")

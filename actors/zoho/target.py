@@ -20,18 +20,18 @@ LONGEST_NAME = 63
 """Postgres cuts longer identifiers, in bytes, silently."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
-_ARRAYS: Mapping[Type, str] = {
-    "text": "text[]",
-    "integer": "bigint[]",
-    "numeric": "numeric[]",
-    "boolean": "boolean[]",
-    "date": "date[]",
-    "timestamptz": "timestamptz[]",
-    "jsonb": "text[]",
+STORED: Mapping[Type, str] = {
+    "text": "text",
+    "integer": "bigint",
+    "numeric": "numeric",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamptz": "timestamptz",
+    "jsonb": "jsonb",
 }
-_READ: Mapping[Type, str] = {**{name: array[:-2] for name, array in _ARRAYS.items()}, "jsonb": "text"}
-STORED: Mapping[Type, str] = {**_READ, "jsonb": "jsonb"}
 """What a column of each type is in a table."""
+
+_READ: Mapping[Type, str] = {**STORED, "jsonb": "text"}
 
 
 class Field(Struct, frozen=True, kw_only=True):
@@ -57,9 +57,10 @@ class Field(Struct, frozen=True, kw_only=True):
 
 
 class Children(Struct, frozen=True, kw_only=True):
-    """A compiled child table: its name is its facet's name."""
+    """A compiled child table: its name is its facet's name; `names` are the columns as `upsert` takes them."""
 
     table: str
+    names: tuple[str, ...]
     fields: tuple[Field, ...]
     read: str
     upsert: str
@@ -69,10 +70,11 @@ class Children(Struct, frozen=True, kw_only=True):
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """A compiled target table with its statements."""
+    """A compiled target table with its statements; `names` are the columns as `upsert` takes them."""
 
     table: str
     id_column: str
+    names: tuple[str, ...]
     fields: tuple[Field, ...]
     children: tuple[Children, ...]
     on_delete: Literal["deactivate", "delete", "keep"]
@@ -119,6 +121,7 @@ def compiled(shape: mapping.Target, fields: Sequence[Field], children: Sequence[
     return Target(
         table=shape.table,
         id_column=shape.id_column,
+        names=(shape.id_column, *(field.name for field in fields)),
         fields=tuple(fields),
         children=tuple(children),
         on_delete=shape.on_delete,
@@ -142,7 +145,7 @@ def _upsert(shape: mapping.Target, fields: Sequence[Field]) -> str:
         table=quote(shape.table),
         id=quote(shape.id_column),
         local=_local("w", shape.local_id),
-        arrays=_arrays([identity, *fields]),
+        definitions=_definitions([identity, *fields]),
         names=_names([identity, *fields]),
         values=_values([identity, *fields]),
         touched=f", {quote(shape.touched)}" if shape.touched else "",
@@ -165,6 +168,7 @@ def compiled_children(parent: mapping.Target, shape: mapping.Child, fields: Sequ
     texts = {"table": quote(shape.table), "key": key.quoted}
     return Children(
         table=shape.table,
+        names=(shape.parent_column, shape.key_column, *(field.name for field in fields)),
         fields=tuple(fields),
         read=_text(
             "read_children",
@@ -179,9 +183,9 @@ def compiled_children(parent: mapping.Target, shape: mapping.Child, fields: Sequ
             parent=link,
             names=_names([key, *fields]),
             values=_values([key, *fields]),
-            arrays=_arrays([Field(name="source_id", type="text"), key, *fields]),
-            owner=f"p.{quote(parent.local_id)}" if local else "i.source_id",
-            join=f"\nJOIN {table} AS p ON p.{id_column} = i.source_id" if local else "",
+            definitions=_definitions([Field(name=shape.parent_column, type="text"), key, *fields]),
+            owner=f"p.{quote(parent.local_id)}" if local else f"i.{link}",
+            join=f"\nJOIN {table} AS p ON p.{id_column} = i.{link}" if local else "",
             assignments=_assignments([f for f in fields if not f.local], "") or _assignments([key], ""),
         ),
         remove=_text("remove_children", **texts, owner=owner, also=f", {table} AS p" if local else "", join=matched),
@@ -214,12 +218,12 @@ def _names(fields: Iterable[Field]) -> str:
     return ", ".join(field.quoted for field in fields)
 
 
-def _arrays(fields: Iterable[Field]) -> str:
-    return ", ".join(f"${number}::{_ARRAYS[field.type]}" for number, field in enumerate(fields, 1))
+def _definitions(fields: Iterable[Field]) -> str:
+    return ", ".join(f"{field.quoted} {STORED[field.type]}" for field in fields)
 
 
 def _values(fields: Iterable[Field]) -> str:
-    return ", ".join(f"i.{field.quoted}{'::jsonb' * (field.type == 'jsonb')}" for field in fields)
+    return ", ".join(f"i.{field.quoted}" for field in fields)
 
 
 def _assignments(fields: Iterable[Field], touched: str) -> str:

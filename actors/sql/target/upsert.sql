@@ -1,7 +1,8 @@
 -- Writes rows by their source id, and says of each whether the table kept what it was given (a trigger or a narrower
 -- type may change it). Relies on the unique index on the id column; ids are distinct within one call and in key order.
+-- Rows come as one JSON text: encoding twenty arrays costs the client four times as much, and the server no less.
 WITH incoming AS MATERIALIZED (
-    SELECT * FROM unnest({arrays}) AS i ({names})
+    SELECT * FROM json_to_recordset($1::json) AS i ({definitions})
 ), written AS (
     INSERT INTO {table} AS t ({names}{touched})
     SELECT {values}{now} FROM incoming AS i

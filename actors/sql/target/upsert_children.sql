@@ -2,5 +2,5 @@
 -- call, and the parents were written before.
 INSERT INTO {table} ({parent}, {names})
 SELECT {owner}, {values}
-FROM unnest({arrays}) AS i (source_id, {names}){join}
+FROM json_to_recordset($1::json) AS i ({definitions}){join}
 ON CONFLICT ({parent}, {key}) DO UPDATE SET {assignments}
