@@ -68,11 +68,14 @@ class Player:
         """Pull everything once and wait until all that it listed is stored."""
         run = (await self.daemon("POST", "/api/zoho/bulk-sync/sync-all", {}))["run_id"]
         async for seen in _until(PULL_WITHIN, "the full sync"):
-            row = await self.daemon("GET", f"/api/bff/tds/runs/{run}")
-            self._progress(f"full sync: {row['applied']} of {row['listed']} records stored, {seen:.0f} s")
-            if row["status"] in {"failed", "cancelled"}:
-                raise PlayFailed(f"the full sync ended as {row['status']}: {row.get('error')}")
-            if row["status"] == "completed":
+            answer = await self.daemon("GET", f"/api/bff/tds/runs/{run}")
+            status, parts = answer["run"]["status"], answer["runs"]
+            listed = sum(part["listed"] for part in parts)
+            stored = sum(part["applied"] + part["unchanged"] for part in parts)
+            self._progress(f"full sync: {stored} of {listed} listed records are stored, {seen:.0f} s")
+            if status in {"failed", "cancelled"}:
+                raise PlayFailed(f"the full sync ended as {status}: {answer['run']['error_message']}")
+            if status == "completed":
                 return
 
     async def webhooks(self) -> Sent:
