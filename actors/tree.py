@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from msgspec import Struct
 
-from actors import healer, metrics_reporter, schedules, webhooks
+from actors import fetcher, healer, metrics_reporter, pull, schedules, webhooks
 from actors.api import authentication
 from actors.api.application import application
 from actors.api.services import Services
 from actors.entity_sync import entity_sync
 from actors.healer import Retention
-from actors.messages import Heal, Wake
+from actors.messages import Heal, RunWake, Wake
+from actors.source import source
 from actors.storage import storage
+from actors.strays import strays
 from actors.ticker import ticker
 from actors.zoho import absent, naming
 from actors.zoho import client as zoho
 from actors.zoho import entities as mappings
-from tds_runtime import Child, Ref, Supervisor, cli, database, http, intake, logs, nodes, queue
+from actors.zoho.images import Pictures
+from actors.zoho.seal import Seal
+from actors.zoho.tokens import Fleet
+from tds_runtime import Budget, Child, Ref, Spec, Supervisor, cli, database, http, intake, logs, nodes, queue
 from tds_runtime.embedded import Server
 from tds_runtime.metrics import Metrics
 from tds_runtime.schedule import Schedule
+from tds_runtime.upstreams import Shared
+
+Due = Callable[[Iterable[tuple[str, str]]], None]
+
+ALONE = Budget(5, per=60)
+"""An actor that crashes more often is put aside and tried again by itself; its neighbours never notice."""
 
 
 class EntityOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,6 +43,13 @@ class EntityOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One mapping file for each kind of record."""
     create_tables: bool | None = None
     """Make default target tables where they are absent; when nothing is said: only in the embedded Postgres."""
+
+
+class ImageOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section [images]."""
+
+    directory: Path | None = None
+    """Where pictures of items are kept; when nothing is said none are fetched."""
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,89 +62,144 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     api: authentication.Options = authentication.Options()
     zoho: zoho.Options = zoho.Options()
     entities: EntityOptions = EntityOptions()
+    images: ImageOptions = ImageOptions()
     queue: queue.Options = queue.Options()
+    pull: pull.Options = pull.Options()
+    fetcher: fetcher.Options = fetcher.Options()
     healer: healer.Options = healer.Options()
     retention: Retention = Retention()
     metrics: metrics_reporter.Options = metrics_reporter.Options()
     log: logs.Options = logs.Options()
     schedule: dict[str, Schedule] = {}
 
-    @property
-    def makes_tables(self) -> bool:
-        """Whether default target tables are made where they are absent."""
-        said = self.entities.create_tables
-        return self.database.dsn == "embedded" if said is None else said
+
+class Parts:
+    """What many actors share."""
+
+    def __init__(self, config: Config) -> None:
+        embedded = config.database.dsn == "embedded"
+        said = config.entities.create_tables
+        seal = Seal(config.zoho.client_id, config.zoho.client_secret, config.zoho.refresh_token)
+        self.entities = mappings.load(config.entities.directory)
+        self.names = naming.Names(naming.kinds(self.entities))
+        self.metrics = Metrics()
+        self.server = Server(config.database.data_directory) if embedded else None
+        self.database = database.Database(config.database)
+        self.node = nodes.Node(self.database, lease=config.queue.lease)
+        self.queue = queue.Queue(self.database, boot_id=self.node.boot_id, options=config.queue)
+        self.upstreams = Shared(self.database)
+        self.client = zoho.Client(config.zoho, ledger=self.upstreams, store=Fleet(self.upstreams, seal))
+        self._makes_tables = embedded if said is None else said
+
+    def statements(self) -> tuple[str, ...]:
+        """What makes the target tables that are absent, where they are to be made."""
+        return absent.statements(self.entities.tables) if self._makes_tables else ()
 
 
 def tree(config: Config, host: cli.Host) -> Supervisor:
     """Make every actor with what it needs; nothing runs yet."""
-    entities = mappings.load(config.entities.directory)
-    store = database.Database(config.database)
-    server = Server(config.database.data_directory) if config.database.dsn == "embedded" else None
-    node = nodes.Node(store, lease=config.queue.lease)
-    tasks = queue.Queue(store, boot_id=node.boot_id, options=config.queue)
-    metrics = Metrics()
+    parts = Parts(config)
+    store, tasks = parts.database, parts.queue
 
-    syncs = {
-        entity.name: entity_sync(entity=entity, database=store, queue=tasks, holds_lease=node.holds_lease).named(
-            entity.name
-        )
-        for entity in entities
-    }
-    wakes = {name: sync.ref for name, sync in syncs.items()}
-    writer = intake.writer(database=store, on_stored=lambda stored: wake(wakes, stored))
+    def due(work: Iterable[tuple[str, str]]) -> None:
+        """Wake whoever has work; a full mailbox knows already."""
+        for entity, operation in work:
+            if operation == "run":
+                pulling.ref.offer(RunWake())
+            elif operation == "fetch":
+                fetching.ref.offer(Wake(entity))
+            else:
+                by_entity.get(entity, unmapped.ref).offer(Wake(entity))
+
+    syncs = [
+        entity_sync(entity=entity, database=store, queue=tasks, holds_lease=parts.node.holds_lease)
+        .named(entity.name)
+        .options(budget=ALONE)
+        for entity in parts.entities
+    ]
+    by_entity = {sync.name: sync.ref for sync in syncs}
+    unmapped = strays(queue=tasks).options(budget=ALONE)
+    writing = intake.writer(database=store, on_stored=lambda stored: due((entity, "upsert") for entity in stored))
+    fetching, pulling = of_source(config, parts, due)
     healing = healer.healer(
-        database=store, queue=tasks, metrics=metrics, options=config.healer, retention=config.retention, node=node.name
-    )
-    actions = schedules.actions(wake_pull=lambda: None, heal=lambda: healing.ref.offer(Heal()))
-    schedules.check(config.schedule, actions)
-    services = Services(
         database=store,
         queue=tasks,
-        metrics=metrics,
-        entities=entities,
-        schedules=config.schedule,
-        runtime=host.get,
-        wake_pull=lambda: None,
-        healer=healing.ref,
-        writer=writer.ref,
-        options=config.api,
-        thresholds=config.healer.thresholds,
+        metrics=parts.metrics,
+        options=config.healer,
+        retention=config.retention,
+        node=parts.node.name,
+    ).options(budget=ALONE)
+    actions = schedules.actions(wake_pull=lambda: due([("all", "run")]), heal=lambda: healing.ref.offer(Heal()))
+    schedules.check(config.schedule, actions)
+    web = application(
+        services(config, parts, host, writer=writing.ref, healer=healing.ref, wake_pull=lambda: due([("all", "run")])),
+        webhooks.routes(writing.ref, parts.names, config.webhooks, parts.metrics),
     )
-    names = naming.Names(naming.kinds(entities))
-    web = application(services, webhooks.routes(writer.ref, names, config.webhooks, metrics))
-
     work: list[Child] = [
-        writer,
-        nodes.node(
-            database=store, node=node, queue=tasks, on_due=lambda due: wake(wakes, (entity for entity, _ in due))
-        ),
-        Supervisor("sync", children=list(syncs.values())),
-        ticker(database=store, schedules=config.schedule, actions=actions),
+        writing,
+        nodes.node(database=store, node=parts.node, queue=tasks, on_due=due),
+        source(client=parts.client, shared=parts.upstreams).options(budget=ALONE),
+        *syncs,
+        unmapped,
+        fetching,
+        pulling,
+        ticker(database=store, schedules=config.schedule, actions=actions).options(budget=ALONE),
         healing,
         metrics_reporter.metrics_reporter(
-            database=store, metrics=metrics, runtime=host.get, options=config.metrics, node=node.name
-        ),
-        http.listener(app=web, sock=host.listening, options=config.http, observe=metrics.observe_request).options(
+            database=store, metrics=parts.metrics, runtime=host.get, options=config.metrics, node=parts.node.name
+        ).options(budget=ALONE),
+        http.listener(app=web, sock=host.listening, options=config.http, observe=parts.metrics.observe_request).options(
             stop=config.http.grace + 2
         ),
     ]
-    return Supervisor(
-        "tds",
-        strategy="rest_for_one",
-        children=[
-            storage(
-                database=store,
-                server=server,
-                statements=lambda: absent.statements(entities.tables) if config.makes_tables else (),
-            ),
-            Supervisor("work", children=work),
-        ],
+    root = storage(database=store, server=parts.server, statements=parts.statements)
+    return Supervisor("tds", strategy="rest_for_one", children=[root, Supervisor("work", children=work)])
+
+
+def of_source(config: Config, parts: Parts, due: Due) -> tuple[Spec[Wake], Spec[RunWake]]:
+    """The two that ask the source: fetcher and pull."""
+    pictures = Pictures(config.images.directory) if config.images.directory else None
+    fetching = fetcher.fetcher(
+        database=parts.database,
+        queue=parts.queue,
+        client=parts.client,
+        entities=parts.entities,
+        options=config.fetcher,
+        due=due,
+        pictures=pictures,
     )
+    pulling = pull.pull(
+        database=parts.database,
+        queue=parts.queue,
+        client=parts.client,
+        entities=parts.entities,
+        options=config.pull,
+        due=due,
+        images=pictures is not None,
+    )
+    return fetching.options(budget=ALONE), pulling.options(budget=ALONE)
 
 
-def wake(wakes: Mapping[str, Ref[Wake]], entities: Iterable[str]) -> None:
-    """Tell the actors of these entities that there is work; a full mailbox knows already."""
-    for name in entities:
-        if name in wakes:
-            wakes[name].offer(Wake(name))
+def services(
+    config: Config,
+    parts: Parts,
+    host: cli.Host,
+    *,
+    writer: Ref[intake.Store],
+    healer: Ref[Heal],
+    wake_pull: Callable[[], object],
+) -> Services:
+    """What the HTTP API works with."""
+    return Services(
+        database=parts.database,
+        queue=parts.queue,
+        metrics=parts.metrics,
+        entities=parts.entities,
+        schedules=config.schedule,
+        runtime=host.get,
+        wake_pull=wake_pull,
+        healer=healer,
+        writer=writer,
+        options=config.api,
+        thresholds=config.healer.thresholds,
+    )
