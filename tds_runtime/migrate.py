@@ -149,6 +149,7 @@ async def _ensure_schema(connection: Connection, schema: str) -> None:
 
 def _migration(filename: str, text: str) -> Migration:
     number, _, name = filename.removesuffix(".sql").partition("_")
+    text = sql.expand(text)
     return Migration(int(number), name, text, hashlib.sha256(text.encode()).hexdigest()[:16])
 
 

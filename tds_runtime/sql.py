@@ -18,6 +18,11 @@ _PARAMETER = re.compile(r"\$(\d+)")
 def load(name: str, *, package: str = "tds_runtime") -> str:
     """Return the text of `<package>/sql/<name>.sql`, for example `load("queue/claim")`."""
     text = resources.files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    return expand(text, package=package)
+
+
+def expand(text: str, *, package: str = "tds_runtime") -> str:
+    """Replace the lines that name other files by the texts of those."""
     return _INCLUDE.sub(lambda line: _shifted(load(line[1], package=package), int(line[2] or 0)), text)
 
 

@@ -14,7 +14,8 @@ WITH given AS MATERIALIZED (
         variant, body, key, event_id, last, number)
 ), latest AS (
     INSERT INTO tds_last_deliveries AS l (source, entity_type, record, key, inbox_id)
-    SELECT source, entity_type, record, key, id FROM given WHERE last ORDER BY source, entity_type, record
+    SELECT source, entity_type, record, key, id FROM given WHERE last
+     ORDER BY source COLLATE "C", entity_type COLLATE "C", record COLLATE "C"
     ON CONFLICT (source, entity_type, record) DO UPDATE SET
         key = EXCLUDED.key,
         inbox_id = CASE WHEN $15 AND l.key = EXCLUDED.key THEN l.inbox_id ELSE EXCLUDED.inbox_id END,
@@ -44,7 +45,7 @@ WITH given AS MATERIALIZED (
       JOIN judged AS first ON first.number = change.first
       JOIN judged AS final ON final.number = change.final
      WHERE winner.stored_id = winner.id
-     ORDER BY winner.entity_type, winner.record
+     ORDER BY winner.entity_type COLLATE "C", winner.record COLLATE "C"
 --+ queue/fold
 )
 SELECT stored_id, stored_id <> id AS duplicate FROM judged ORDER BY number;

@@ -8,7 +8,7 @@ WITH put AS (
         $1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::bytea[], $7::text[], $8::timestamptz[],
         $9::timestamptz[], $10::smallint[], $11::bigint[], $12::text[], $13::text[], $14::integer[]
     ) AS change (entity_type, source_entity_id)
-    ORDER BY change.entity_type, change.source_entity_id
+    ORDER BY change.entity_type COLLATE "C", change.source_entity_id COLLATE "C"
 --+ queue/fold
     RETURNING (xmax = 0) AS fresh
 )
