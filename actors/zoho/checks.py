@@ -99,12 +99,13 @@ def _of_names(places: Sequence[tuple[Where, str]], document: Document) -> Iterat
     """Identifiers that are none, and pairs that Postgres would take for one."""
     cut = Counter(_cut(name) for _, name in places)
     for place, name in places:
+        is_key = place[-2] == "columns"  # a column is named by its key, the others by their values
         if reason := target.fault(name):
-            yield document.problem(place, f"{name} {reason}")
+            yield document.problem(place, f"{name} {reason}", key=is_key)
         if cut[_cut(name)] > 1:
             same = [other for _, other in places if _cut(other) == _cut(name) and other != name]
             reason = f"is the same name as {same[0]} after 63 bytes" if same else "is named twice in one table"
-            yield document.problem(place, f"{name} {reason}")
+            yield document.problem(place, f"{name} {reason}", key=is_key)
 
 
 def _cut(name: str) -> bytes:

@@ -84,6 +84,7 @@ class Target(Struct, frozen=True, kw_only=True):
     upsert: str
     delete: str
     deactivate: str
+    look: str
     page: str
     totals: str
 
@@ -131,6 +132,7 @@ def compiled(shape: mapping.Target, fields: Sequence[Field], children: Sequence[
         upsert=_upsert(shape, fields),
         delete=_text("delete", **texts),
         deactivate=_text("deactivate", **texts, active=quote(shape.active), touched=touched) if shape.active else "",
+        look=_text("look", **texts, **columns),
         page=_text("page", **texts, **columns),
         totals=_text("totals", **texts, sums=sums),
     )
