@@ -20,7 +20,7 @@ WHOLE = 100.0
 
 
 class Match(Struct, frozen=True):
-    """One entity: records in the source, living rows here, and the percentage of records equal in every mapped column."""
+    """One entity: records in the source, living rows here, and the percentage equal in every mapped column."""
 
     source: int
     local: int
