@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from fixtures.sandbox import Sandbox
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -17,7 +16,8 @@ ENTITIES = [
     ("/inventory/v1/items", "items", "item", "item_id", "items_list_inventory", "item_detail_inventory"),
     ("/books/v3/contacts", "contacts", "contact", "contact_id", "contacts_list", "contact_detail"),
     ("/books/v3/invoices", "invoices", "invoice", "invoice_id", "invoices_list", "invoice_detail"),
-    ("/inventory/v1/salesorders", "salesorders", "salesorder", "salesorder_id", "salesorders_list", "salesorder_detail"),
+    ("/inventory/v1/salesorders", "salesorders", "salesorder", "salesorder_id", "salesorders_list",
+     "salesorder_detail"),
     ("/books/v3/bills", "bills", "bill", "bill_id", "bills_list", "bill_detail"),
     ("/books/v3/creditnotes", "creditnotes", "creditnote", "creditnote_id", "creditnotes_list", "creditnote_detail"),
     ("/books/v3/customerpayments", "customerpayments", "payment", "payment_id", "customerpayments_list",
@@ -54,13 +54,10 @@ def differences(document: Any, reference: Any, path: str = "") -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("path", "plural", "singular", "id_key", "rows", "detail"), ENTITIES, ids=[entity[0] for entity in ENTITIES]
-)
-def test_documents_have_the_recorded_keys(
-    sandbox: Sandbox, path: str, plural: str, singular: str, id_key: str, rows: str, detail: str
-):
+@pytest.mark.parametrize("entity", ENTITIES, ids=[entity[0] for entity in ENTITIES])
+def test_documents_have_the_recorded_keys(sandbox: Sandbox, entity: tuple[str, ...]):
     """Facts 20 and 21: list rows and details follow the samples key for key, parts included; rows have no lines."""
+    path, plural, singular, id_key, rows, detail = entity
     recorded = sample(rows)[plural][-1] if plural == "items" else sample(rows)[plural][0]
     found = [row for row in sandbox.get(path).json()[plural] if plural != "items" or row["track_inventory"]]
     assert differences(found[0], recorded) == []
@@ -176,7 +173,8 @@ def test_customer_payment_detail_has_updated_time(sandbox: Sandbox):
 
 
 @pytest.mark.parametrize(
-    ("module", "key", "id_key", "party"), [("invoices", "invoice", "invoice_id", "customer"), ("bills", "bill", "bill_id", "vendor")]
+    ("module", "key", "id_key", "party"),
+    [("invoices", "invoice", "invoice_id", "customer"), ("bills", "bill", "bill_id", "vendor")],
 )  # fmt: skip
 def test_payments_move_documents_and_not_contacts(sandbox: Sandbox, module: str, key: str, id_key: str, party: str):
     """Facts 26 and 27: a payment bumps the document's stamp, balance and status; the contact's balance moves alone."""

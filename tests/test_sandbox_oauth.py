@@ -1,5 +1,4 @@
 import pytest
-
 from fixtures.sandbox import Sandbox
 
 TOKEN = "/oauth/v2/token"

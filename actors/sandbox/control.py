@@ -129,6 +129,8 @@ class Control:
             asked = msgspec.json.decode(await request.body(), type=ClockChange)
             if asked.reset:
                 clock.reset()
+            if asked.frozen is not None:
+                clock.freeze(asked.frozen)
             if asked.set is not None:
                 seconds = parse_stamp(asked.set)
                 if seconds is None:
@@ -136,8 +138,6 @@ class Control:
                 clock.set(seconds)
             if asked.advance is not None:
                 clock.advance(asked.advance)
-            if asked.frozen is not None:
-                clock.freeze(asked.frozen)
         return json_response(self._time())
 
     async def switches(self, request: Request) -> Response:
@@ -161,6 +161,7 @@ class Control:
         self._stage.latency = asked["ms"] / 1000
         return json_response({"ms": asked["ms"]})
 
-    async def reset(self, _request: Request) -> Response:
+    async def reset(self, request: Request) -> Response:
+        await request.body()  # an unread body would close the connection
         self._stage.reset()
         return json_response({"reset": True})

@@ -47,10 +47,7 @@ class Users:
         return {key: body[key] for key in USER_KEYS if key in body}
 
     def touched(self, facts: Facts) -> Facts:
-        return {
-            "mobile": f"+964 790 {facts['modified'] % 10_000_000:07d}",
-            "user_role": "staff" if facts["index"] else "admin",
-        }
+        return {"email": f"staff{facts['index']}.{facts['modified'] % 100_000}@example.com"}
 
     def _shared(self, facts: Facts) -> Facts:
         shared = {key: facts[key] for key in USER_KEYS}

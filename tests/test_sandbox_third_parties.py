@@ -1,0 +1,120 @@
+from typing import Any
+
+import anyio
+import pytest
+import zohopy
+from fixtures.sandbox import Sandbox
+from pyzohoapi import ZohoBooks, ZohoInventory
+from zohopy.products.books import ZohoBooks as PyBooks
+from zohopy.products.inventory import ZohoInventory as PyInventory
+
+
+class Config(zohopy.ZohoConfig):
+    """zohopy's own settings, with the sandbox for its two addresses."""
+
+    url: str = ""
+
+    @property
+    def accounts_url(self) -> str:
+        return self.url
+
+    @property
+    def base_api_url(self) -> str:
+        return self.url
+
+
+def config(sandbox: Sandbox) -> Config:
+    announced = sandbox.announced
+    return Config(
+        client_id=announced.client_id, client_secret=announced.client_secret, refresh_token=announced.refresh_token,
+        organization_id=announced.organization_id, data_center=zohopy.DataCenter.US, url=sandbox.api, max_retries=0,
+    )  # fmt: skip
+
+
+RESOURCES = [
+    (PyBooks, "/books/v3"),
+    (PyInventory, "/inventory/v1"),
+]
+
+
+@pytest.mark.parametrize(("product", "prefix"), RESOURCES)
+def test_zohopy_lists_every_resource(sandbox: Sandbox, product: Any, prefix: str):
+    """Zohopy's list call works for every resource it knows."""
+    with zohopy.SyncZohoClient(config(sandbox)) as client:
+        api = product(client)
+        resources = {name: part for name, part in vars(api).items() if hasattr(part, "list")}
+        assert len(resources) > 10
+        for name, resource in resources.items():
+            answer = resource.list()
+            assert answer["code"] == 0, name
+
+
+def test_zohopy_reads_and_writes(sandbox: Sandbox):
+    """Zohopy pages through items, reads a detail, creates, updates and deletes, unchanged but for its addresses."""
+    with zohopy.SyncZohoClient(config(sandbox)) as client:
+        books = PyBooks(client)
+        rows = [row for page in books.items.list_all() for row in page["items"]]
+        assert len(rows) == 1312
+        assert books.items.get(rows[0]["item_id"])["item"]["name"] == rows[0]["name"]
+        made = books.contacts.create({"contact_name": "Zohopy"})["contact"]
+        assert books.contacts.update(made["contact_id"], {"phone": "12"})["contact"]["phone"] == "12"
+        assert books.contacts.mark_inactive(made["contact_id"])["code"] == 0
+        assert books.contacts.delete(made["contact_id"])["message"] == "The customer has been deleted."
+        invoice = books.invoices.list(per_page=1)["invoices"][0]["invoice_id"]
+        assert books.invoices.list_comments(invoice)["code"] == 0 if hasattr(books.invoices, "list_comments") else True
+        with pytest.raises(zohopy.ZohoNotFoundError):
+            books.invoices.get("1")
+
+
+def test_zohopy_async(sandbox: Sandbox):
+    """Zohopy's asynchronous client works as well."""
+
+    async def names() -> list[str]:
+        async with zohopy.AsyncZohoClient(config(sandbox)) as client:
+            return [row["name"] async for page in client.paginate("/books/v3/users") for row in page["users"]]
+
+    assert len(anyio.run(names)) == 25
+
+
+def connected(kind: type, sandbox: Sandbox) -> Any:
+    """A pyZohoAPI client whose two hard-wired addresses are the sandbox's."""
+    announced = sandbox.announced
+    api = kind(
+        announced.organization_id, client_id=announced.client_id, client_secret=announced.client_secret,
+        refresh_token=announced.refresh_token, redirect_url="x",
+    )  # fmt: skip
+    api._endpoint = api._endpoint.replace("https://www.zohoapis.com", sandbox.api)
+    api._oauth = f"{sandbox.accounts}/oauth/v2"
+    return api
+
+
+def test_pyzohoapi_books(sandbox: Sandbox):
+    """PyZohoAPI iterates over pages, loads a record, creates, updates and deletes one."""
+    books = connected(ZohoBooks, sandbox)
+    assert len(list(books.Item().Iter(raw=True))) == 1312
+    contact = books.Contact()
+    contact.contact_name = "Todd"
+    contact.Create()
+    contact.phone = "99"
+    contact.Update()
+    assert books.Contact(id=contact.ID).phone == "99"
+    assert contact.Delete().IsDeleted
+    found = books.Contact(contact_name_contains="النور")
+    assert found.IsList
+    assert books._ratelimit["limit"] == "10000"
+
+
+def test_pyzohoapi_inventory(sandbox: Sandbox):
+    """PyZohoAPI's inventory objects list, activate, and fetch an image."""
+    inventory = connected(ZohoInventory, sandbox)
+    for name in ("Contact", "Invoice", "SalesOrder", "Bill", "ItemAdjustment", "PriceList", "User", "Warehouse", "Tax",
+                 "Currency", "ItemGroup", "PurchaseOrder", "TransferOrder", "Package", "SalesReturn", "Brand", "Bundle",
+                 "Account", "Organization", "TaxAuthority", "TaxExemption", "CompositeItem"):  # fmt: skip
+        listed = getattr(inventory, name)()
+        listed._load()
+        assert listed.IsList, name
+    row = next(row for row in inventory.Item().Iter(raw=True) if row["image_document_id"])
+    item = inventory.Item(id=row["item_id"])
+    assert item.GetImage()["content"].startswith(b"\x89PNG")
+    assert item.Deactivate()
+    assert item.Activate()
