@@ -153,11 +153,21 @@ class Desk:
 
     # --- steps
 
-    async def write(self, batch: Batch) -> None:
-        """One step, one transaction: what is not stored is enqueued, with the run's place and the cursor."""
-        if await self.ride(lambda: self._write(batch)):
+    async def write(self, batch: Batch) -> int:
+        """One step, one transaction: what is not stored is enqueued, with the run's place and the cursor; how much."""
+        enqueued = await self.ride(lambda: self._write(batch))
+        if enqueued:
             self._due([(self.entity.name, batch.operation)])
         self.ctx.beat()
+        return enqueued
+
+    async def save_cursor(self, source: Source, cursor: Cursor) -> None:
+        """Move the cursor behind rows that are written already."""
+        await self.ride(lambda: self._save_cursor(source, cursor))
+
+    async def _save_cursor(self, source: Source, cursor: Cursor) -> None:
+        async with self.database.transaction() as connection:
+            await running.save_cursor(connection, self.run, source.name, cursor)
 
     async def _write(self, batch: Batch) -> int:
         async with self.database.transaction() as connection:

@@ -107,7 +107,7 @@ def _reader(desk: Desk, source: Source) -> Any:
 
 async def _write(
     desk: Desk, source: Source, leaf: Leaf[Page], place: Place, *, last: bool, complete: bool = False
-) -> None:
+) -> int:
     following = Place(source=place.source + 1) if last else place
     batch = Batch(
         source=source,
@@ -118,7 +118,7 @@ async def _write(
         complete=complete,
         cursor=place.cursor if last else None,
     )
-    await desk.write(batch)
+    return await desk.write(batch)
 
 
 async def _candidates(desk: Desk) -> Outcome:
@@ -166,7 +166,7 @@ async def _changed(desk: Desk, source: Source, place: Place) -> None:
         since = {**source.sort, "last_modified_time": stamp(cursor.modified_at - overlap)}
         await whole(desk, source, place, complete=False, params=since)
     else:
-        await _newest_first(desk, source, Place(source=place.source), cursor.modified_at - overlap)
+        await _newest_first(desk, source, Place(source=place.source), cursor.modified_at)
 
 
 def stamp(moment: datetime) -> str:
@@ -183,28 +183,37 @@ async def _whole_now_and_then(desk: Desk, source: Source, place: Place, cursor: 
     return await whole(desk, source, place, complete=False)
 
 
-async def _newest_first(desk: Desk, source: Source, place: Place, mark: datetime) -> None:
-    """List the newest first until a page ends before the mark; a source that does not sort is read to its end."""
+async def _newest_first(desk: Desk, source: Source, place: Place, seen: datetime) -> None:
+    """List the newest first, until nothing new can follow; a source that does not sort is read to its end."""
     done = False
     while not done:
         try:
-            await _until(desk, source, place, mark)
+            await _until(desk, source, place, seen)
             done = True
         except Outage as error:  # the listing begins anew: meanwhile the order has changed
             await desk.sit_out(error)
 
 
-async def _until(desk: Desk, source: Source, place: Place, mark: datetime) -> None:
+async def _until(desk: Desk, source: Source, place: Place, seen: datetime) -> None:
+    """Read on while there are changes, behind the cursor as far as the overlap.
+
+    A page that is all behind the cursor and holds no change ends it too: a bulk import gives thousands of records one
+    stamp, and they need not be read again every hour.
+    """
+    mark = seen - timedelta(seconds=desk.options.overlap)
     async with desk.client.pages(source, _reader(desk, source), params=source.sort, bulk=desk.bulk, ahead=0) as listing:
         async for leaf in listing:
             place = place.after(leaf)
-            last = not leaf.page.has_more or _reached(leaf.page, mark)
-            await _write(desk, source, leaf, place, last=last)
+            last = not leaf.page.has_more or _ends_before(leaf.page, mark)
+            changed = await _write(desk, source, leaf, place, last=last)
             if last:
+                break
+            if not changed and _ends_before(leaf.page, seen + timedelta(microseconds=1)):
+                await desk.save_cursor(source, place.cursor)
                 break
 
 
-def _reached(page: Page, mark: datetime) -> bool:
+def _ends_before(page: Page, mark: datetime) -> bool:
     """Whether everything behind this page is older than the mark: only if the page is sorted as was asked."""
     stamps = [row.modified_at for row in page.rows if row.modified_at is not None]
     if not stamps or len(stamps) < len(page.rows) or page.sort_column not in {"", "last_modified_time"}:

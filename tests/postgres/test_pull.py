@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from fixtures.sandbox import Sandbox
+from fixtures.works import Works
+
+from actors.pull import Options
+from tds_runtime import runs
+from tds_runtime.config import Duration
+from tds_runtime.database import Database
+
+pytestmark = pytest.mark.anyio
+
+
+def calls(sandbox: Sandbox) -> dict[str, int]:
+    """Calls since the last time, tokens left out."""
+    found = {call: count for call, count in sandbox.calls().items() if "oauth" not in call}
+    sandbox.control("DELETE", "/calls")
+    return found
+
+
+async def test_a_full_run_writes_every_record(database: Database, sandbox: Sandbox) -> None:
+    """Every item of the source is a product with the same price, and the counts of the run agree with it."""
+    truth = {item["item_id"]: item for item in sandbox.truth("items")}
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        done = await works.ran("product")
+        assert (done.status, done.error_message) == ("completed", None)
+        assert done.listed == done.enqueued == done.applied == done.expected == len(truth)
+        assert done.pages == -(-len(truth) // 200)
+        assert (done.dead, done.deferred, done.candidates, done.alarm) == (0, 0, 0, "")
+        rows = await database.fetch("SELECT zoho_item_id, price FROM products")
+        assert {row["zoho_item_id"]: row["price"] for row in rows} == {
+            one: Decimal(str(item["rate"])) for one, item in truth.items()
+        }
+        assert await works.events(done.id) == ["started", "listed", "completed"]
+
+
+async def test_a_second_full_run_enqueues_nothing(database: Database, sandbox: Sandbox) -> None:
+    """What is stored in this very version and content is dropped before the queue."""
+    async with Works(database, sandbox, names=["product", "invoice"]).running() as works:
+        await works.ran("product")
+        await works.ran("invoice")
+        calls(sandbox)
+        for name in ("product", "invoice"):
+            again = await works.ran(name)
+            assert (again.enqueued, again.unchanged) == (0, again.listed)
+        assert not any("{id}" in call for call in calls(sandbox))
+
+
+async def test_documents_get_their_detail_call(database: Database, sandbox: Sandbox) -> None:
+    """A changed list row of a document costs one detail call, and its lines arrive."""
+    truth = sandbox.truth("invoices", view="detail")
+    async with Works(database, sandbox, names=["invoice"]).running() as works:
+        done = await works.ran("invoice")
+        assert (done.applied, done.dead, done.deferred) == (len(truth), 0, 0)
+        assert calls(sandbox)["GET /books/v3/invoices/{id}"] == len(truth)
+        [lines] = await works.column("SELECT count(*) FROM invoice_lines")
+        assert lines == sum(len(invoice["line_items"]) for invoice in truth)
+        [edited] = sandbox.edit("invoice", count=1, stamp="next")
+        changed = await works.ran("invoice", "incremental")
+        assert (changed.enqueued, changed.applied) == (1, 1)
+        made = calls(sandbox)
+        assert made == {"GET /books/v3/invoices": 1, "GET /books/v3/invoices/{id}": 1}
+        assert edited["id"]
+
+
+@pytest.mark.parametrize("name", ["product", "invoice", "bill", "sales_order", "customer"])
+async def test_nothing_changed_costs_one_call(database: Database, sandbox: Sandbox, name: str) -> None:
+    """An incremental run of an entity with a modified filter or sort asks the source once."""
+    async with Works(database, sandbox, names=[name]).running() as works:
+        await works.ran(name)
+        calls(sandbox)
+        done = await works.ran(name, "incremental")
+        assert (done.status, done.enqueued) == ("completed", 0)
+        assert sum(calls(sandbox).values()) == 1
+
+
+async def test_an_incremental_run_brings_what_changed(database: Database, sandbox: Sandbox) -> None:
+    """Edits and new records since the cursor arrive, in few calls; the cursor moves with them."""
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        await works.ran("product")
+        [before] = await works.column("SELECT modified_at FROM tds_sync_cursors WHERE entity_type = 'product'")
+        sandbox.edit("product", random=7, set={"rate": 4321.5}, stamp="next")
+        sandbox.create("product", count=3)
+        done = await works.ran("product", "incremental")
+        assert done.applied == 10
+        assert await works.column("SELECT count(*) FROM products WHERE price = 4321.5") == [7]
+        [after] = await works.column("SELECT modified_at FROM tds_sync_cursors WHERE entity_type = 'product'")
+        assert after >= before
+
+
+async def test_sources_that_tell_no_changes_are_scanned_now_and_then(database: Database, sandbox: Sandbox) -> None:
+    """Users are listed whole by an incremental run, but not again within six hours, unless forced."""
+    async with Works(database, sandbox, names=["user"]).running() as works:
+        assert (await works.ran("user", "incremental")).listed > 0
+        calls(sandbox)
+        skipped = await works.ran("user", "incremental")
+        assert (skipped.status, calls(sandbox)) == ("completed", {})
+        assert "skipped" in await works.events(skipped.id)
+        assert (await works.ran("user", "incremental", force=True)).listed > 0
+
+
+async def test_what_is_gone_is_confirmed_and_deactivated(database: Database, sandbox: Sandbox) -> None:
+    """Records absent from a complete listing are asked for one by one, and a 404 of their own deactivates them."""
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        await works.ran("product")
+        gone = [one["id"] for one in sandbox.delete("product", random=4)]
+        calls(sandbox)
+        done = await works.ran("product")
+        assert (done.candidates, done.enqueued, done.alarm) == (4, 4, "")
+        assert done.outcomes == {"deleted": 4}
+        assert calls(sandbox)["GET /inventory/v1/items/{id}"] == 4
+        assert set(await works.column("SELECT zoho_item_id FROM products WHERE NOT is_active")) >= set(gone)
+        assert (await works.ran("product")).candidates == 0
+
+
+async def test_too_many_missing_stop_with_an_alarm(database: Database, sandbox: Sandbox) -> None:
+    """A listing that leaves out more than five and one percent deletes nothing and says so."""
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        await works.ran("product")
+        sandbox.delete("product", random=100)
+        done = await works.ran("product")
+        assert (done.status, done.candidates, done.enqueued, done.alarm) == ("completed", 100, 0, "too_many_missing")
+        assert "too_many_missing" in await works.events(done.id)
+        assert await works.column("SELECT count(*) FROM tds_record_state WHERE tombstoned_at IS NOT NULL") == [0]
+
+
+async def test_a_stock_sweep_sees_what_the_stamp_hides(database: Database, sandbox: Sandbox) -> None:
+    """Stock that moved without a new stamp arrives by location, in calls of a hundred items."""
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        await works.ran("product")
+        first = await works.ran("product", "stock")
+        assert first.pages >= 14
+        moved = sandbox.control("POST", "/stock", random=5)["records"]
+        calls(sandbox)
+        done = await works.ran("product", "stock")
+        assert set(calls(sandbox)) == {"GET /inventory/v1/itemdetails"}
+        assert done.enqueued == done.applied == len({one["id"] for one in moved})
+        for record in moved:
+            [stock] = await works.column("SELECT stock_quantity FROM products WHERE zoho_item_id = $1", record["id"])
+            assert stock == Decimal(str(record["stock_on_hand"]))
+
+
+async def test_a_stock_sweep_of_a_few(database: Database, sandbox: Sandbox) -> None:
+    """Named items are one call; one that is gone is found by halves, confirmed and deactivated."""
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        await works.ran("product")
+        ids = [item["item_id"] for item in sandbox.truth("items")][:9]
+        sandbox.delete("product", ids=[ids[4]])
+        done = await works.ran("product", "stock", ids=ids)
+        assert (done.listed, done.pages) == (9, 1)
+        assert done.outcomes["deleted"] == 1
+
+
+async def test_price_lists_always_get_their_details(database: Database, sandbox: Sandbox) -> None:
+    """Every price list is asked for with its prices, whatever its stamp says."""
+    truth = sandbox.truth("pricebooks")
+    async with Works(database, sandbox, names=["price_list"]).running() as works:
+        for _ in range(2):
+            done = await works.ran("price_list", "price_list")
+            assert done.enqueued == done.applied == len(truth)
+        assert calls(sandbox)["GET /books/v3/pricebooks/{id}"] == 2 * len(truth)
+
+
+async def test_everything_is_one_run_per_entity(database: Database, sandbox: Sandbox) -> None:
+    """A run of everything becomes a run per entity, and ends with them and their sums."""
+    names = ["product", "customer", "vendor", "user", "branch"]
+    async with Works(database, sandbox, names=names).running() as works:
+        done = await works.ran("all")
+        parts = await runs.children(database, done.id)
+        assert (done.status, sorted(part.entity_type for part in parts)) == ("completed", sorted(names))
+        assert done.applied == sum(part.applied for part in parts) > 3000
+        assert {part.status for part in parts} == {"completed"}
+
+
+async def test_one_failing_entity_fails_alone(database: Database, sandbox: Sandbox) -> None:
+    """An entity whose listing stays malformed fails with its reason; the others complete, the whole names it."""
+    sandbox.plant("garbage", path="/users", times=-1)
+    async with Works(database, sandbox, names=["user", "branch"], tries=2).running() as works:
+        done = await works.ran("all")
+        assert (done.status, done.error_code) == ("failed", "entities_failed")
+        assert "user:" in (done.error_message or "")
+        parts = {part.entity_type: part for part in await runs.children(database, done.id)}
+        assert parts["branch"].status == "completed"
+        assert (parts["user"].status, parts["user"].error_code) == ("failed", "source_answer_invalid")
+
+
+@pytest.mark.parametrize("kind", ["status", "html", "truncate", "close", "garbage", "empty", "repeat_page"])
+async def test_passing_faults_of_the_source_lose_nothing(database: Database, sandbox: Sandbox, kind: str) -> None:
+    """Whatever goes wrong on the third page once, the run completes with every record."""
+    fault = sandbox.plant(kind, path="/items", page=3, times=1)
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        done = await works.ran("product")
+        assert done.status == "completed"
+        assert done.applied == len(sandbox.truth("items"))
+    fired = {one["fault"]: one["fired"] for one in sandbox.control("GET", "/break")["faults"]}
+    assert fired.get(fault, 1) == 1
+
+
+async def test_a_skipped_page_is_an_error(database: Database, sandbox: Sandbox) -> None:
+    """A source that leaves a page out is found out: the run fails, and nothing is deleted."""
+    async with Works(database, sandbox, names=["product"], tries=2).running() as works:
+        await works.ran("product")
+        sandbox.plant("skip_page", path="/items", page=3, times=-1)
+        done = await works.ran("product")
+        assert (done.status, done.error_code) == ("failed", "source_answer_invalid")
+        assert await works.column("SELECT count(*) FROM tds_record_state WHERE tombstoned_at IS NOT NULL") == [0]
+
+
+async def test_a_full_minute_is_waited_out(database: Database, sandbox: Sandbox) -> None:
+    """Told to wait a second in the middle of a listing, a run waits it and loses nothing."""
+    sandbox.plant("status", path="/items", page=3, times=1, status=429, code=44, headers={"Retry-After": "1"})
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        done = await works.ran("product")
+        assert (done.status, done.applied, done.resumed) == ("completed", done.expected, False)
+        assert works.client.statistics().calls["inventory"].failures == {"Paused": 1}
+
+
+async def test_a_revoked_token_parks_the_run(database: Database, sandbox: Sandbox) -> None:
+    """With the credentials refused a run waits, burns no attempt, and goes on when they are good again."""
+    sandbox.control("POST", "/oauth", revoke="all")
+    quick = Options(poll=Duration("0.2s"), patience=Duration("0.1s"))
+    async with Works(database, sandbox, names=["branch"], pull_options=quick).running() as works:
+        run_id = await works.request("branch")
+        found = await works.until(run_id, lambda run: run.available_at is not None)
+        assert "put_off" in await works.events(run_id)
+        assert (found.attempt_count, found.error_code) == (0, None)
+        assert found.available_at is not None
+        assert works.client.oauth.statistics().reason == "invalid_code"
+        sandbox.control("POST", "/oauth", restore=True)
+        works.client.oauth._standing = msgspec.structs.replace(works.client.oauth._standing, parked_until=0.0)
+        await database.execute("UPDATE tds_memos SET value = NULL")
+        await database.execute("UPDATE tds_sync_runs SET available_at = NULL")
+        assert (await works.ended(run_id)).status == "completed"
+
+
+async def test_a_run_is_resumed_where_it_was(database: Database, sandbox: Sandbox) -> None:
+    """A run whose process died goes on at its page, counts no page twice, and tombstones nothing."""
+    async with Works(database, sandbox, names=["product"], syncing=False, boot_id="first").running() as works:
+        sandbox.plant("hang", path="/items", page=4, times=-1)
+        run_id = await works.request("product")
+        await works.until(run_id, lambda run: run.pages == 3)
+        await works.runtime.kill("works/pull", "test")
+    sandbox.control("DELETE", "/break")
+    async with Works(database, sandbox, names=["product"], boot_id="second").running() as works:
+        done = await works.ended(run_id)
+    total = len(sandbox.truth("items"))
+    assert (done.status, done.resumed, done.listed, done.applied) == ("completed", True, total, total)
+    assert done.pages == -(-total // 200)
+
+
+async def test_a_cancelled_run_stops(database: Database, sandbox: Sandbox) -> None:
+    """After a cancel no further page is written, and the next run of the entity begins."""
+    sandbox.plant("latency", path="/items", times=-1, seconds=0.1)
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        run_id = await works.request("product")
+        await works.until(run_id, lambda run: run.pages > 0)
+        async with database.transaction() as connection:
+            assert await runs.cancel(connection, run_id, "enough") == [run_id]
+        sandbox.control("DELETE", "/break")
+        assert (await works.ran("product")).status == "completed"
+        stopped = await runs.read(database, run_id)
+        assert stopped is not None
+        assert (stopped.status, stopped.error_message) == ("cancelled", "enough")
+        assert stopped.pages < 7
+
+
+async def test_a_run_that_takes_too_long_fails(database: Database, sandbox: Sandbox) -> None:
+    """A listing that does not end within the timeout fails with that word."""
+    sandbox.plant("hang", path="/items", times=-1)
+    slow = Options(timeout=Duration("0.3s"))
+    async with Works(database, sandbox, names=["product"], pull_options=slow).running() as works:
+        done = await works.ran("product")
+        assert (done.status, done.error_code) == ("failed", "timeout")
+
+
+async def test_wrong_wishes_fail(database: Database, sandbox: Sandbox) -> None:
+    """A run of an unknown entity, or of a kind that the entity does not have, says so."""
+    async with Works(database, sandbox, names=["user"]).running() as works:
+        for entity, kind in (("nothing", "full"), ("user", "stock")):
+            done = await works.ran(entity, kind)
+            assert (done.status, done.error_code) == ("failed", "unknown_entity")
+
+
+async def test_pictures_follow_their_items(database: Database, sandbox: Sandbox, tmp_path: Any) -> None:
+    """An item's picture is fetched when it changed, and only then."""
+    pictured = [item["item_id"] for item in sandbox.truth("items") if item["image_document_id"]]
+    async with Works(database, sandbox, names=["product"], directory=tmp_path).running() as works:
+        await works.ran("product")
+        while await works.column("SELECT count(*) FROM tds_images") != [len(pictured)]:
+            await anyio.lowlevel.checkpoint()
+        assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(pictured)
+        calls(sandbox)
+        await works.ran("product")
+        assert not any("image" in call for call in calls(sandbox))
