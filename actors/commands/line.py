@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from actors import schedules
-from actors.commands import init, sandbox, sync, token
+from actors.commands import demo, init, sandbox, sync, token
 from actors.tree import Config, tree
 from actors.zoho import absent, entities
 from tds_runtime import cli
@@ -20,6 +20,7 @@ def command_line(session: cli.Session[Config]) -> App:
     sync.register(app, session)
     token.register(app, session)
     init.register(app, session.output)
+    demo.register(app, session.output)
     sandbox.register(app)
     return app
 

@@ -109,9 +109,10 @@ class Player:
         """Restarts of all actors since the daemon began."""
         return sum(row["restarts"] for row in _flat(await self.daemon("GET", "/api/tree")))
 
-    async def truth(self, entity: str, view: str) -> AsyncIterator[bytes]:
-        """The sandbox's living records of one entity, a JSON document each; view is `list` or `detail`."""
-        async with self._http.stream("GET", f"{self._stage.sandbox.control}/truth/{entity}?view={view}") as answer:
+    async def truth(self, entity: str, view: str, api: str = "books") -> AsyncIterator[bytes]:
+        """The sandbox's living records of one entity, a JSON document each; view is `list`, `detail` or `ids`."""
+        path = f"{self._stage.sandbox.control}/truth/{entity}?view={view}&api={api}"
+        async with self._http.stream("GET", path) as answer:
             answer.raise_for_status()
             async for line in answer.aiter_lines():
                 yield line.encode()
