@@ -9,9 +9,10 @@ from typing import Any, Protocol
 from anyio import move_on_after
 from msgspec import Struct
 
-from tds_runtime import Context, actor, logs, ride_out, schedule, sql
+from tds_runtime import Context, actor, logs, ride_out, runs, schedule, sql
 from tds_runtime.database import Connection, Database
 from tds_runtime.schedule import Decision, Schedule, Standing
+from tds_runtime.values import Duration
 
 LOCK = 7_305_801_316_121_089_640
 LONGEST_SLEEP = 15.0
@@ -64,6 +65,7 @@ async def tick(database: Database, schedules: Mapping[str, Schedule], actions: M
     async with database.transaction() as connection:
         if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", LOCK):
             return Tick((), 1.0)
+        await _cancel_overdue(connection, schedules)
         for row in await connection.fetch(sql.load("ticker/settle", package="actors")):
             logger.warning("slot.failed", schedule=row["schedule"], slot=row["slot"], run_id=row["run_id"])
         started: list[str] = []
@@ -73,6 +75,13 @@ async def tick(database: Database, schedules: Mapping[str, Schedule], actions: M
             started += [name] if await _decide(connection, name, schedules[name], actions, row) else []
             sleep = min(sleep, _until_next(name, schedules[name], row["now"]))
     return Tick(tuple(started), sleep)
+
+
+async def _cancel_overdue(connection: Connection, schedules: Mapping[str, Schedule]) -> None:
+    allowed = [float(plan.timeout) for plan in schedules.values()]
+    for row in await connection.fetch(sql.load("ticker/overdue", package="actors"), list(schedules), allowed):
+        await runs.cancel(connection, row["id"], f"longer than the {Duration(row['seconds'])} its schedule allows")
+        logger.warning("run.overdue", schedule=row["schedule"], run_id=row["id"])
 
 
 async def _decide(connection: Connection, name: str, plan: Schedule, actions: Mapping[str, Action], row: Any) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors import fetcher, healer, metrics_reporter, pull, schedules, webhooks
 from actors.api import authentication
@@ -14,6 +15,9 @@ from actors.api.services import Services
 from actors.entity_sync import entity_sync
 from actors.healer import Retention
 from actors.messages import Heal, RunWake, Wake
+from actors.sandbox import options as sandbox
+from actors.sandbox_process import Options as SandboxOptions
+from actors.sandbox_process import sandbox_process
 from actors.source import source
 from actors.storage import storage
 from actors.strays import strays
@@ -29,6 +33,7 @@ from tds_runtime.embedded import Server
 from tds_runtime.metrics import Metrics
 from tds_runtime.schedule import Schedule
 from tds_runtime.upstreams import Shared
+from tds_runtime.values import Secret
 
 Due = Callable[[Iterable[tuple[str, str]]], None]
 
@@ -69,8 +74,32 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     healer: healer.Options = healer.Options()
     retention: Retention = Retention()
     metrics: metrics_reporter.Options = metrics_reporter.Options()
+    sandbox: SandboxOptions = SandboxOptions()
     log: logs.Options = logs.Options()
     schedule: dict[str, Schedule] = {}
+
+    def resolved(self, address: str) -> Config:
+        """With a sandbox: what is not said about the source is the sandbox's, and its webhooks come to `address`."""
+        if not self.sandbox.enabled:
+            return self
+        url = f"http://127.0.0.1:{self.sandbox.port}"
+        source = replace(
+            self.zoho,
+            organization_id=self.zoho.organization_id or sandbox.ORGANIZATION_ID,
+            client_id=self.zoho.client_id or sandbox.CLIENT_ID,
+            client_secret=self.zoho.client_secret or Secret(sandbox.CLIENT_SECRET),
+            refresh_token=self.zoho.refresh_token or Secret(sandbox.REFRESH_TOKEN),
+            accounts_url=self.zoho.accounts_url or url,
+            api_url=self.zoho.api_url or url,
+        )
+        secrets = self.webhooks.secrets or (Secret(sandbox.WEBHOOK_SECRET),)
+        deliver_to = self.sandbox.deliver_to or f"http://{address}{webhooks.CATCH_ALL}"
+        return replace(
+            self,
+            zoho=source,
+            webhooks=replace(self.webhooks, secrets=secrets),
+            sandbox=replace(self.sandbox, deliver_to=deliver_to),
+        )
 
 
 class Parts:
@@ -98,6 +127,7 @@ class Parts:
 
 def tree(config: Config, host: cli.Host) -> Supervisor:
     """Make every actor with what it needs; nothing runs yet."""
+    config = config.resolved(host.address)
     parts = Parts(config)
     store, tasks = parts.database, parts.queue
 
@@ -138,6 +168,7 @@ def tree(config: Config, host: cli.Host) -> Supervisor:
     work: list[Child] = [
         writing,
         nodes.node(database=store, node=parts.node, queue=tasks, on_due=due),
+        *([sandbox_process(options=config.sandbox).options(budget=ALONE)] if config.sandbox.enabled else []),
         source(client=parts.client, shared=parts.upstreams).options(budget=ALONE),
         *syncs,
         unmapped,

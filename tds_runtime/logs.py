@@ -95,7 +95,7 @@ def configure(
         logger_factory=lambda *_: _SinkLogger(sink),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(handlers=[_Bridge()], level=max(_LEVELS[options.level], logging.INFO), force=True)
+    logging.basicConfig(handlers=[_Bridge()], level=max(_LEVELS[options.level], logging.WARNING), force=True)
     return Logging(sink, redactor)
 
 

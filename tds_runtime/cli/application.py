@@ -35,7 +35,6 @@ def app(
         console=session.output.help,
         error_console=session.output.stderr,
         backend="asyncio",
-        default_parameter=Parameter(negative=()),
     )
     commands.command(lambda: process.run_daemon(session), name="run", help=process.run_daemon.__doc__)
     configuration.register(commands, session, checks)

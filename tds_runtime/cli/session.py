@@ -52,6 +52,11 @@ class Host:
         self.listening = listening
         self.runtime: Runtime | None = None
 
+    @property
+    def address(self) -> str:
+        """Where the daemon listens, as host:port."""
+        return http.address(self.listening)
+
     def get(self) -> Runtime | None:
         """The running tree, for actors that show it or act on it; None while it is being made."""
         return self.runtime

@@ -115,7 +115,10 @@ def _print(output: Output, found: Status) -> None:
     columns = ("node", "host", "pid", "version", "alive", "started")
     output.table(
         columns,
-        [(node.name, node.host, str(node.pid), node.version, node.alive, node.started_at) for node in found.nodes],
+        [
+            (node.name, node.host.partition(" ")[0], str(node.pid), node.version, node.alive, node.started_at)
+            for node in found.nodes
+        ],
     )
     print_entities(output, found.entities)
     for line in found.advice:

@@ -160,6 +160,21 @@ async def test_a_failed_run_fails_its_slot_and_failures_pause(database: Database
     assert rows[1]["detail"] == "1 failures in a row"
 
 
+async def test_a_run_that_takes_too_long_is_cancelled_and_fails_its_slot(database: Database) -> None:
+    """A run beyond the timeout of its schedule is cancelled, and the slot it belongs to becomes failed."""
+    run_id = await database.fetchval(
+        "INSERT INTO tds_sync_runs (entity_type, kind, schedule, status, started_at) "
+        "VALUES ('all', 'full', 'often', 'running', now() - interval '61 minutes') RETURNING id"
+    )
+    await seen(database)
+    await database.execute("UPDATE tds_slots SET run_id = $1", run_id)
+    await ticker.tick(database, due(timeout=Duration("2h")), Runs().actions)
+    assert await database.fetchval("SELECT status FROM tds_sync_runs WHERE id = $1", run_id) == "running"
+    await ticker.tick(database, due(timeout=Duration("1h")), Runs().actions)
+    assert await database.fetchval("SELECT status FROM tds_sync_runs WHERE id = $1", run_id) == "cancelled"
+    assert await database.fetchval("SELECT outcome FROM tds_slots ORDER BY slot LIMIT 1") == "failed"
+
+
 async def test_a_pause_by_hand_is_obeyed(database: Database) -> None:
     """A paused schedule starts nothing and says so in its slots."""
     await seen(database)
