@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import anyio
@@ -34,6 +35,10 @@ log = logs.get("fetcher")
 
 LINGER = 0.02
 """Seconds that an answer waits for others, to be settled with them."""
+
+
+FINISH = 3.0
+"""Seconds that calls under way may still take when the actor is to stop."""
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,6 +101,8 @@ class Desk:
         self._clock = DatabaseClock()
         self._asker = Asker(client, entities, self._clock, pictures)
         self._woken = anyio.Event()
+        self._finished = anyio.Event()
+        self._claiming = anyio.CancelScope()
         self._held: dict[int, Task] = {}
         self._closed: dict[str, float] = {}
 
@@ -106,12 +113,17 @@ class Desk:
         sender, tasks = anyio.create_memory_object_stream[Task](0)
         answers, findings = anyio.create_memory_object_stream[Finding](self._options.batch)
         try:
-            async with anyio.create_task_group() as group, sender, tasks, answers, findings:
+            async with anyio.create_task_group() as group, tasks, findings:
                 group.start_soon(self._listen)
                 group.start_soon(self._settle, findings)
                 for _ in range(self._client.options.concurrency):
-                    group.start_soon(self._ask, tasks, answers)
-                await self._claim(sender)
+                    group.start_soon(self._ask, tasks, answers.clone())
+                answers.close()
+                async with sender:
+                    with self._claiming:
+                        await self._claim(sender)
+                with anyio.move_on_after(FINISH):
+                    await self._finished.wait()
                 group.cancel_scope.cancel()
         finally:
             if self._ctx.stopping.is_set():
@@ -120,7 +132,7 @@ class Desk:
     async def _listen(self) -> None:
         async for _ in self._inbox:
             self._woken.set()
-        self._woken.set()
+        self._claiming.cancel()
 
     async def _give_back(self) -> None:
         leases = [(task.id, task.fence) for task in self._held.values()]
@@ -139,8 +151,6 @@ class Desk:
             names = self._open_entities()
             tasks = await self._take(names) if names else []
             for task in tasks:
-                self._held[task.id] = task
-            for task in tasks:
                 await sender.send(task)
             if not tasks:
                 await self._idle()
@@ -151,7 +161,9 @@ class Desk:
         async with self._ctx.waiting("permits"):
             permits = await self._ride_out(lambda: limiter.acquire(wanted))
         await self._ride_out(lambda: self._clock.set(self._database))
-        tasks = await self._ride_out(lambda: self._queue.claim(names, ("fetch",), permits))
+        with anyio.CancelScope(shield=True):  # what was claimed must be known, or it waits for its lease to end
+            tasks = await self._ride_out(lambda: self._queue.claim(names, ("fetch",), permits))
+        self._held.update((task.id, task) for task in tasks)
         limiter.give_back(permits - len(tasks))
         return tasks
 
@@ -175,30 +187,29 @@ class Desk:
     # --- asking
 
     async def _ask(self, tasks: MemoryObjectReceiveStream[Task], answers: MemoryObjectSendStream[Finding]) -> None:
-        async for task in tasks:
-            finding = await self._asker.ask(task)
-            if isinstance(finding, Untried):
-                self._close(finding)
-            await answers.send(finding)
+        async with answers:
+            async for task in tasks:
+                finding = await self._asker.ask(task)
+                if isinstance(finding, Untried):
+                    self._close(finding)
+                await answers.send(finding)
 
     def _close(self, untried: Untried) -> None:
-        """Claim nothing for this API for a while: what is in hand finds the same door closed."""
-        until = getattr(untried.error, "until", None)
-        seconds = until.timestamp() if until else time.time() + self._options.pause
+        """Claim nothing for this API for a moment, where the client itself knows no time: the door is shut for all."""
         for api in self._apis[untried.task.entity_type]:
-            self._closed[api] = max(self._closed.get(api, 0.0), seconds)
+            self._closed[api] = time.time() + self._options.pause
 
     # --- settling
 
     async def _settle(self, findings: MemoryObjectReceiveStream[Finding]) -> None:
         async for first in findings:
-            batch = [first, *await self._others(findings)]
-            await self._settle_batch(batch)
+            await self._settle_batch([first, *await self._others(findings)])
+        self._finished.set()
 
     async def _others(self, findings: MemoryObjectReceiveStream[Finding]) -> list[Finding]:
         """What comes shortly after, while there is anything more to come."""
         batch: list[Finding] = []
-        with anyio.move_on_after(LINGER):
+        with anyio.move_on_after(LINGER), suppress(anyio.EndOfStream):
             while len(batch) < self._options.batch - 1:
                 batch.append(await findings.receive())
         return batch

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from fixtures.sandbox import Sandbox
+from fixtures.works import Works
+
+from tds_runtime import breaker
+from tds_runtime.config import Duration
+from tds_runtime.database import Database
+from tds_runtime.task import Change
+
+pytestmark = pytest.mark.anyio
+
+
+async def put(works: Works, entity: str, *ids: str, **more: Any) -> None:
+    """Enqueue fetches, as a webhook's refetch or a repair does."""
+    changes = [Change(entity_type=entity, source_entity_id=one, operation="fetch", **more) for one in ids]
+    async with works.database.transaction() as connection:
+        await works.queue.enqueue(connection, changes)
+    works.due([(entity, "fetch")])
+
+
+async def settled(works: Works, count: int, *statuses: str, within: float = 20) -> list[Any]:
+    """The tasks, once `count` of them have one of these statuses."""
+    statement = """
+        SELECT source_entity_id, status, outcome, error_code, attempt_count, operation, reason FROM tds_sync_queue
+         WHERE status = ANY($1) ORDER BY source_entity_id"""
+    with anyio.fail_after(within):
+        while len(rows := await works.database.fetch(statement, list(statuses))) < count:
+            await anyio.lowlevel.checkpoint()
+    return rows
+
+
+async def test_a_fetch_becomes_the_record(database: Database, sandbox: Sandbox) -> None:
+    """A fetch asks for the detail and hands it on; its attempt is not spent."""
+    truth = sandbox.truth("invoices", view="detail")[:20]
+    async with Works(database, sandbox, names=["invoice"]).running() as works:
+        await put(works, "invoice", *(one["invoice_id"] for one in truth))
+        rows = await settled(works, 20, "completed")
+        assert {row["outcome"] for row in rows} == {"applied"}
+        found = await works.column("SELECT zoho_invoice_id FROM invoices ORDER BY 1")
+        assert found == sorted(one["invoice_id"] for one in truth)
+
+
+async def test_gone_and_known_is_a_delete(database: Database, sandbox: Sandbox) -> None:
+    """A record that is stored and that the source no longer has is deleted."""
+    async with Works(database, sandbox, names=["invoice"]).running() as works:
+        await works.ran("invoice")
+        [gone] = sandbox.delete("invoice", count=1)
+        await put(works, "invoice", gone["id"])
+        await works.column("SELECT 1")
+        with anyio.fail_after(20):
+            while await works.column("SELECT 1 FROM invoices WHERE zoho_invoice_id = $1", gone["id"]):
+                await anyio.lowlevel.checkpoint()
+
+
+async def test_gone_and_unknown_is_a_dead_letter(database: Database, sandbox: Sandbox) -> None:
+    """A record that nobody knows ends in the dead letters with its reason, at once."""
+    async with Works(database, sandbox, names=["invoice"]).running() as works:
+        await put(works, "invoice", "999")
+        [row] = await settled(works, 1, "dead_letter")
+        assert (row["error_code"], row["attempt_count"]) == ("source_record_missing", 1)
+
+
+async def test_a_variant_nobody_named_is_found(database: Database, sandbox: Sandbox) -> None:
+    """A payment without its variant is asked for at both endpoints."""
+    [vendor] = sandbox.truth("vendorpayments")[:1]
+    async with Works(database, sandbox, names=["payment"]).running() as works:
+        await put(works, "payment", vendor["payment_id"])
+        await settled(works, 1, "completed")
+        assert await works.column("SELECT variant FROM tds_record_state") == ["vendor"]
+
+
+async def test_a_record_that_always_fails_is_buried_alone(database: Database, sandbox: Sandbox) -> None:
+    """A detail that cannot be read spends its attempts; its neighbours are applied."""
+    ids = [one["invoice_id"] for one in sandbox.truth("invoices")][:10]
+    sandbox.plant("garbage", path=ids[3], times=-1)
+    async with Works(database, sandbox, names=["invoice"], tries=1).running() as works:
+        await put(works, "invoice", *ids)
+        assert len(await settled(works, 9, "completed")) == 9
+        [row] = await settled(works, 1, "failed", "dead_letter")
+        assert (row["source_entity_id"], row["error_code"]) == (ids[3], "source_answer_invalid")
+
+
+async def test_an_outage_spends_no_attempts(database: Database, sandbox: Sandbox) -> None:
+    """While the breaker is open nothing is claimed; after the outage everything is applied."""
+    ids = [one["invoice_id"] for one in sandbox.truth("invoices")][:40]
+    sandbox.plant("status", path="/invoices", status=503, times=-1)
+    options = breaker.Options(failures=2, cool_down=Duration("0.5s"))
+    async with Works(database, sandbox, names=["invoice"], tries=3, breaker=options, concurrency=1).running() as works:
+        await put(works, "invoice", *ids)
+        with anyio.fail_after(20):
+            while works.client.breakers["books"].statistics().opened < 3:
+                await anyio.lowlevel.checkpoint()
+        sandbox.control("DELETE", "/break")
+        await settled(works, 40, "completed")
+        assert await works.column("SELECT count(*) FROM tds_sync_queue_live") == [0]
+
+
+async def test_a_missing_scope_puts_only_its_own_off(database: Database, sandbox: Sandbox) -> None:
+    """Records whose call is refused wait with the reason; others go on, and tokens are not refreshed in a loop."""
+    bills = [one["bill_id"] for one in sandbox.truth("bills")][:5]
+    invoices = [one["invoice_id"] for one in sandbox.truth("invoices")][:5]
+    sandbox.control("POST", "/oauth", scope="ZohoBooks.invoices.READ")
+    async with Works(database, sandbox, names=["invoice", "bill"]).running() as works:
+        await put(works, "bill", *bills)
+        await put(works, "invoice", *invoices)
+        assert len(await settled(works, 5, "completed")) == 5
+        rows = await works.database.fetch(
+            "SELECT attempt_count, reason FROM tds_sync_queue_live WHERE available_at > now()"
+        )
+        with anyio.fail_after(10):
+            while len(rows) < 5:
+                rows = await works.database.fetch(
+                    "SELECT attempt_count, reason FROM tds_sync_queue_live WHERE available_at > now()"
+                )
+        assert {row["attempt_count"] for row in rows} == {0}
+        assert "scope" in rows[0]["reason"]
+        assert works.client.statistics().token.refreshed <= 3
+
+
+async def test_a_spent_budget_leaves_tasks_waiting(database: Database, sandbox: Sandbox) -> None:
+    """With the day's calls used up nothing holds a lease; the next day's budget finishes the work."""
+    ids = [one["invoice_id"] for one in sandbox.truth("invoices")][:10]
+    sandbox.control(
+        "POST", "/limits", enabled=True, per_minute=1000, per_day_books=4, per_day_inventory=1000, reset=True
+    )
+    try:
+        async with Works(database, sandbox, names=["invoice"], concurrency=1).running() as works:
+            await put(works, "invoice", *ids)
+            await settled(works, 4, "completed")
+            with anyio.fail_after(10):
+                while works.client.closed_until("books") is None:
+                    await anyio.lowlevel.checkpoint()
+            rows = await settled(works, 6, "pending")
+            assert {row["attempt_count"] for row in rows} == {0}
+            sandbox.control("POST", "/limits", enabled=False)
+            works.client.caller.budgets["books"] = msgspec.structs.replace(
+                works.client.caller.budgets["books"], resets_at=1.0
+            )
+            works.due([("invoice", "fetch")])
+            await settled(works, 10, "completed")
+    finally:
+        sandbox.control("POST", "/limits", enabled=False)
+
+
+async def test_permits_come_before_claims(database: Database, sandbox: Sandbox) -> None:
+    """With five calls a minute five fetches are made, and the others wait in the queue without a lease."""
+    ids = [one["invoice_id"] for one in sandbox.truth("invoices")][:12]
+    async with Works(database, sandbox, names=["invoice"], calls_per_minute=5).running() as works:
+        await put(works, "invoice", *ids)
+        await settled(works, 5, "completed")
+        rows = await settled(works, 7, "pending")
+        assert {row["attempt_count"] for row in rows} == {0}
+        assert works.client.statistics().calls["books"].calls == 5
+
+
+async def test_what_is_in_hand_goes_back_on_stop(database: Database, sandbox: Sandbox) -> None:
+    """Stopped in the middle of calls that hang, tasks go back untouched."""
+    ids = [one["invoice_id"] for one in sandbox.truth("invoices")][:8]
+    sandbox.plant("hang", path="/invoices", times=-1)
+    async with Works(database, sandbox, names=["invoice"], concurrency=3).running() as works:
+        await put(works, "invoice", *ids)
+        await settled(works, 3, "processing")
+    rows = await database.fetch("SELECT status, attempt_count FROM tds_sync_queue_live")
+    assert {(row["status"], row["attempt_count"]) for row in rows} == {("pending", 0)}
+    assert len(rows) == 8
