@@ -38,6 +38,7 @@ class Announcement(Struct, frozen=True, kw_only=True):
     client_secret: str = CLIENT_SECRET
     refresh_token: str = REFRESH_TOKEN
     webhook_secret: str = WEBHOOK_SECRET
+    pid: int = 0
 
 
 class Switches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

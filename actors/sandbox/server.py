@@ -38,7 +38,7 @@ async def serve(options: Options, *, ready: Callable[[Announcement], None], tied
         group.start_soon(_listen, app, listening, stop)
         if tied:
             group.start_soon(_stop_on_end_of_input, stop)
-        ready(Announcement(accounts=url, api=url, control=f"{url}/sandbox"))
+        ready(Announcement(accounts=url, api=url, control=f"{url}/sandbox", pid=os.getpid()))
         await stop.wait()
         await anyio.sleep(GRACE / 10)
         group.cancel_scope.cancel()
