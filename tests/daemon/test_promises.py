@@ -170,7 +170,7 @@ async def test_fifty_eight_dead_letters_come_back(daemons: Daemons, database_dsn
     await until(lambda: buried(58))
     for table in ("products", "invoices"):
         await plant(database_dsn, f"ALTER TABLE {table} DROP CONSTRAINT planted")
-    status, listed = await daemon.run("dlq", "list", "--json")
+    status, listed = await daemon.run("dlq", "list", "--limit", "100", "--json")
     assert status == 0
     dead = msgspec.json.decode(listed)
     assert len(dead["dead_letters"]) == 58
