@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from actors import schedules
-from actors.commands import demo, init, sandbox, sync, token
+from actors.commands import bench, demo, init, sandbox, sync, token
 from actors.tree import Config, tree
 from actors.zoho import absent, entities
 from tds_runtime import cli
@@ -22,6 +22,7 @@ def command_line(session: cli.Session[Config]) -> App:
     init.register(app, session.output)
     demo.register(app, session.output)
     sandbox.register(app)
+    bench.register(app, session.output)
     return app
 
 
