@@ -33,18 +33,26 @@ class Charge(Struct, frozen=True):
     at: float
 
 
-def charge(
-    budget: Budget, charges: tuple[Charge, ...], new: Charge, running: Callable[[str], float]
-) -> tuple[Charge, ...]:
-    """The charges that count after `new` came in.
+class Ledger:
+    """What was charged to one budget."""
 
-    `running` tells how many seconds a child has run in all its lives; a charge counts while its child has run at most
-    `per` seconds since.
-    """
-    counting = tuple(old for old in charges if running(old.child) - old.at <= budget.per)
-    return (*counting, new)
+    __slots__ = ("_charges", "budget")
 
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self._charges: list[Charge] = []
 
-def exhausted(budget: Budget, charges: tuple[Charge, ...]) -> bool:
-    """Whether these charges are more than the budget allows."""
-    return len(charges) > budget.restarts
+    def charge(self, new: Charge, running: Callable[[str], float]) -> bool:
+        """Charge one restart; False when it is one too many.
+
+        `running` tells how many seconds a child has run in all its lives; a charge counts while its child has run at
+        most `per` seconds since.
+        """
+        self._charges.append(new)
+        if len(self._charges) > self.budget.restarts:  # only now does it matter which of them still count
+            self._charges = [old for old in self._charges if running(old.child) - old.at <= self.budget.per]
+        return len(self._charges) <= self.budget.restarts
+
+    def clear(self) -> None:
+        """Forget all charges."""
+        self._charges.clear()

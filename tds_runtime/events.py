@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
-from traceback import TracebackException
 from types import TracebackType
 from typing import Any, Literal, Self
 from weakref import ref as weak
@@ -12,24 +11,9 @@ from weakref import ref as weak
 from anyio import Event as Flag
 from msgspec import Struct
 
+from tds_runtime.failure import Failure
+
 Ended = Literal["normal", "shutdown", "crash", "killed"]
-
-
-class Failure(Struct, frozen=True, eq=False):
-    """A failure without the frames it came through, so that keeping the report keeps nothing else alive."""
-
-    type: str
-    message: str
-    trace: TracebackException
-    masked: tuple[Failure, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.type}: {self.message}" if self.message else self.type
-
-    @property
-    def text(self) -> str:
-        """The whole report with all stacks; a failure that another one hid comes first."""
-        return "\n".join([*(hidden.text for hidden in self.masked), "".join(self.trace.format())])
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -130,7 +114,7 @@ class DeadLettered(Event, frozen=True, kw_only=True):
     message: Any
     correlation: str
     attempts: int
-    failures: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 class Undelivered(Event, frozen=True, kw_only=True):

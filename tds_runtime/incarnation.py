@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
 from math import inf
-from traceback import TracebackException
 from typing import Any
 
 from anyio import CancelScope, current_effective_deadline, get_cancelled_exc_class
 from msgspec import Struct
 
 from tds_runtime.errors import Error, Killed, StrayCancellation
-from tds_runtime.events import Ended, Failure
+from tds_runtime.events import Ended
+from tds_runtime.failure import Failure, failure_of
 from tds_runtime.stacks import await_stack
 
 
@@ -164,14 +164,3 @@ def _fatal(error: BaseException | None) -> BaseException | None:
             first = first.exceptions[0]
         return first
     return error if isinstance(error, (KeyboardInterrupt, SystemExit)) else None
-
-
-def failure_of(error: BaseException, masked: tuple[BaseException, ...] = ()) -> Failure:
-    """The report of an error: stacks as text to come, no frames."""
-    trace = TracebackException.from_exception(error, lookup_lines=False)
-    return Failure(
-        type(error).__qualname__,
-        str(trace),  # unlike str(error), this never raises
-        trace,
-        tuple(failure_of(hidden) for hidden in masked),
-    )

@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 
 from tds_runtime.context import Context
 from tds_runtime.deadlines import Deadlines
-from tds_runtime.errors import CalleeStopped, Error, Hung
+from tds_runtime.errors import Error, Hung
 from tds_runtime.events import (
     ChildCancelled,
     ChildHung,
@@ -136,8 +136,6 @@ class Lifecycle:
         self.world.publish(StopRequested(path=slot.path, at=now, reason=reason))
         if final:
             slot.close()
-        elif slot.box is not None:
-            slot.box.fail_questions(CalleeStopped(f"{slot.path} stopped before it answered"))
         slot.life.stop()
         self.remind(slot, now + slot.spec.stop)
         if slot.supervision is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import ContextVar
-from traceback import TracebackException
+from math import inf
 from typing import Any, Generic, Literal, TypeVar
 
 from anyio import Event
@@ -21,6 +21,7 @@ from tds_runtime.errors import (
     Unanswered,
     WrongMessage,
 )
+from tds_runtime.failure import Failure
 from tds_runtime.pulse import Pulse
 
 M = TypeVar("M")
@@ -77,9 +78,10 @@ class Pace:
 class Answer:
     """Where the reply to one question arrives, once; what comes later changes nothing."""
 
-    __slots__ = ("abandoned", "arrived", "done", "error", "value")
+    __slots__ = ("abandoned", "arrived", "deadline", "done", "error", "value")
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
         self.arrived = Event()
         self.done = False
         self.abandoned = False
@@ -108,7 +110,7 @@ class Envelope(Struct, eq=False):
     correlation: str = ""
     answer: Answer | None = None
     attempts: int = 0
-    failures: tuple[TracebackException, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 class _Ticket:
@@ -128,6 +130,8 @@ class Box(Generic[M]):
         "accepted",
         "arrived",
         "asking",
+        "away",
+        "back_at",
         "closed",
         "conflates",
         "dead",
@@ -143,7 +147,6 @@ class Box(Generic[M]):
         "reserved",
         "senders",
         "types",
-        "unattended",
         "waiting",
     )
 
@@ -154,7 +157,8 @@ class Box(Generic[M]):
         self.options = options
         self.conflates = options.overflow == "conflate"
         self.types = types
-        self.unattended: Error | None = None
+        self.away: Error | None = None
+        self.back_at = -inf
         self.pulse = pulse
         self.pace = pace
         self.known: set[type] = set()
@@ -268,7 +272,7 @@ class Box(Generic[M]):
 
     def _key(self, envelope: Envelope) -> Hashable:
         key = self.options.key
-        return envelope.message if key is None else key(envelope.message)  # type: ignore[no-any-return] # see check
+        return envelope.message if key is None else key(envelope.message)
 
     def drop(self, envelope: Envelope, *, accepted: bool) -> None:
         """Let a message go, counted; its asker learns it at once."""
@@ -328,7 +332,7 @@ class Box(Generic[M]):
 
     # --- the slot's side
 
-    def give_back(self, failure: TracebackException | None, redeliver: int, reason: Error) -> list[Envelope]:
+    def give_back(self, failure: Failure | None, redeliver: int, reason: Error) -> list[Envelope]:
         """An incarnation ended with messages in hand: those that may be tried again return to the front, in order.
 
         Returns those that may not. Questions never return: their askers fail with `reason`.
@@ -356,31 +360,37 @@ class Box(Generic[M]):
         self.dropped += 1
         return True
 
-    def fail_questions(self, reason: Error) -> None:
-        """No incarnation is left to answer what waits: every asker fails now."""
-        if any(envelope.answer is not None for envelope in self.waiting):
+    def down(self, reason: Error, until: float) -> None:
+        """Nobody will read before `until` (clock seconds): every asker whose time is up by then fails now."""
+        self.away, self.back_at = reason, until
+        if any(self.hopeless(envelope.answer) for envelope in self.waiting):
             kept: list[Envelope] = []
             for envelope in self.waiting:
-                if envelope.answer is None:
-                    kept.append(envelope)
-                else:
+                if envelope.answer is not None and self.hopeless(envelope.answer):
                     envelope.answer.fail(reason)
                     self.dropped += 1
+                else:
+                    kept.append(envelope)
             self.waiting = deque(kept)
             self._grant()
+
+    def up(self) -> None:
+        """A reader is on its way."""
+        self.closed = False
+        self.away, self.back_at = None, -inf
+
+    def hopeless(self, answer: Answer | None) -> bool:
+        """Whether an answer cannot come before its asker's time is up."""
+        return answer is not None and answer.deadline <= self.back_at
 
     def close(self) -> None:
         """Take nothing more: waiting senders and askers fail; what is queued stays countable."""
         self.closed = True
-        self.fail_questions(CalleeStopped(f"{self.path} stopped before it answered"))
+        self.down(CalleeStopped(f"{self.path} stopped before it answered"), inf)
         senders, self.senders = self.senders, deque()
         for ticket in senders:
             ticket.turn.set()
         self.wake()
-
-    def open(self) -> None:
-        """Take messages again."""
-        self.closed = False
 
     def reconfigure(self, options: Mailbox, types: Iterable[type] | None) -> None:
         """Change capacity and policy in place; what is queued stays, even above a smaller capacity."""

@@ -7,7 +7,7 @@ from weakref import ref as weak
 from anyio import Event
 from msgspec import Struct
 
-from tds_runtime.events import Failure
+from tds_runtime.failure import Failure
 
 
 class Down(Struct, frozen=True, kw_only=True):

@@ -122,17 +122,18 @@ class Ref(Generic[T_contra]):
     async def ask(self, question: Question[T_contra, R], timeout: float = 5.0) -> R:  # noqa: ASYNC109 # bounds the callee, too
         """Ask and wait for the answer, at most `timeout` seconds.
 
-        Fails at once when the actor crashes or stops (CalleeCrashed, CalleeStopped), when it finishes with the
-        question without a reply (Unanswered), and when the answer would wait for itself (AskCycle); AskTimeout when
-        time is up. An answer that comes later changes nothing.
+        Fails at once when the actor crashes or stops with the question in hand, or is down and cannot be back in time
+        (CalleeCrashed, CalleeStopped), when it finishes with the question without a reply (Unanswered), and when the
+        answer would wait for itself (AskCycle); AskTimeout when time is up. A question that still waits in the mailbox
+        when the actor crashes is answered by the next incarnation. An answer that comes late changes nothing.
         """
         box = self._box()
         if type(question) not in box.known:
             box.check(question)
-        if box.unattended is not None:
-            raise box.unattended
-        answer = Answer()
-        with _asking(box), CancelScope(deadline=box.pulse.clock() + timeout):
+        answer = Answer(box.pulse.clock() + timeout)
+        if box.away is not None and box.hopeless(answer):
+            raise box.away
+        with _asking(box), CancelScope(deadline=answer.deadline):
             await self._pose(box, Envelope(question, CORRELATION.get(), answer), answer)
         if answer.error is not None:
             raise answer.error

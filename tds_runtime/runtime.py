@@ -14,7 +14,15 @@ from random import Random
 from types import FrameType, TracebackType
 from typing import Self
 
-from anyio import CancelScope, Event, create_task_group, move_on_after, open_signal_receiver, sleep
+from anyio import (
+    CancelScope,
+    Event,
+    create_task_group,
+    get_cancelled_exc_class,
+    move_on_after,
+    open_signal_receiver,
+    sleep,
+)
 from anyio.abc import TaskGroup
 from anyio.lowlevel import current_token
 
@@ -30,7 +38,8 @@ from tds_runtime.events import (
     TreeStopped,
     TreeStopping,
 )
-from tds_runtime.incarnation import Ending, Incarnation, failure_of
+from tds_runtime.failure import failure_of
+from tds_runtime.incarnation import Ending, Incarnation
 from tds_runtime.plan import check, plan
 from tds_runtime.slot import Running, Slot, World
 from tds_runtime.snapshot import Count, Snapshot, count_below, find, snapshot_of
@@ -115,9 +124,9 @@ class Runtime:
             await self._ended.wait()
         if self._loop_watch is not None:
             self._loop_watch.stop()
-        cancelled_here = self._host.cancel_scope.cancel_called
+        ours = self._host.cancel_scope.cancel_called and isinstance(exc, get_cancelled_exc_class())
         self._host.cancel_scope.cancel("the tree has ended")
-        if cancelled_here:
+        if ours:
             swallowed = await self._host.__aexit__(exc_type, exc, traceback)
         else:  # the block's own exception leaves as it is, not in a group
             await self._host.__aexit__(None, None, None)
@@ -188,7 +197,7 @@ class Runtime:
             self._root.life.cancel(None, f"the grace of {self._grace:g} s is over")
             with move_on_after(_LAST_WORDS):
                 await self._ended.wait()
-        if self._root.life is not None and self._abandon is not None:
+        if self._abandon is not None and not self._ended.is_set():
             self._abandon(self._stacks())
 
     async def _ended_or_stuck(self) -> None:
@@ -246,9 +255,19 @@ class Runtime:
             await monitor.wait()
 
     async def restart(self, path: str) -> None:
-        """Stop a child gracefully and start it again with a clean record, out of quarantine if it was there."""
+        """Stop a child gracefully and start it again with a clean record, out of quarantine if it was there.
+
+        Returns when the next incarnation is ready, or has ended; the snapshot tells which.
+        """
         slot = self._find(path)
-        self._supervisor_of(slot).cycle(slot)
+        before = slot.incarnation
+        with self.events() as events:
+            self._supervisor_of(slot).cycle(slot)
+            async for event in events:
+                if slot.incarnation > before and slot.state != "starting":
+                    return
+                if isinstance(event, TreeStopped):
+                    raise NotRunning(f"the tree ended before {path} was started again")
 
     def _find(self, path: str) -> Slot:
         if self._root is None:

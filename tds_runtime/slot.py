@@ -9,9 +9,10 @@ from math import inf
 from random import Random
 from typing import Any, Literal, Protocol
 
-from tds_runtime.budget import Charge
+from tds_runtime.budget import Ledger
 from tds_runtime.errors import CalleeCrashed, CalleeStopped, Error, Hung
-from tds_runtime.events import Broadcast, ChildEnded, DeadLettered, Event, Failure, Undelivered
+from tds_runtime.events import Broadcast, ChildEnded, DeadLettered, Event, Undelivered
+from tds_runtime.failure import Failure
 from tds_runtime.incarnation import Ending, Incarnation
 from tds_runtime.mailbox import Box, Envelope, Pace
 from tds_runtime.monitor import Down, Watchers
@@ -66,12 +67,12 @@ class Slot:
     __slots__ = (
         "attempt",
         "box",
-        "charges",
         "children",
         "cycling",
         "incarnation",
         "last_failure",
         "leaving",
+        "ledger",
         "life",
         "path",
         "probes",
@@ -103,7 +104,8 @@ class Slot:
         self.incarnation = 0
         self.restarts = 0
         self.attempt = 0
-        self.charges: tuple[Charge, ...] = ()
+        own = spec.budget if isinstance(spec, Spec) else None
+        self.ledger = None if own is None else Ledger(own)
         self.probing = False
         self.probes = 0
         self.cycling = False
@@ -126,8 +128,7 @@ class Slot:
         self.ready_at = None
         self.pulse.reset()
         if self.box is not None:
-            self.box.unattended = None
-            self.box.open()
+            self.box.up()
 
     def end(self, ending: Ending) -> None:
         """The incarnation has ended: settle with its mailbox, its askers and its watchers at once."""
@@ -163,10 +164,8 @@ class Slot:
             self.box.acknowledge()
         elif self.box.leased:
             assert isinstance(self.spec, Spec)
-            trace = None if failure is None else failure.trace
-            for envelope in self.box.give_back(trace, self.spec.redeliver, reason):
+            for envelope in self.box.give_back(failure, self.spec.redeliver, reason):
                 self._dead_letter(envelope)
-        self.box.fail_questions(reason)
 
     def _no_answer(self, ending: Ending, failure: Failure | None) -> Error:
         if ending.kind == "crash":
@@ -180,10 +179,15 @@ class Slot:
             message=envelope.message,
             correlation=envelope.correlation,
             attempts=envelope.attempts,
-            failures=tuple("".join(trace.format()) for trace in envelope.failures),
+            failures=envelope.failures,
         )
         self.world.dead_letters.append(letter)
         self.world.publish(letter)
+
+    def down(self, until: float) -> None:
+        """No incarnation will read before `until` (clock seconds): tell the askers that this is too late for."""
+        if self.box is not None:
+            self.box.down(CalleeCrashed(f"{self.path} is {self.state} after {self.last_failure}"), until)
 
     def close(self) -> None:
         """This slot will not run again: take no more mail."""
@@ -227,4 +231,5 @@ class Slot:
         self.probing = False
         self.probes = 0
         self.attempt = 0
-        self.charges = ()
+        if self.ledger is not None:
+            self.ledger.clear()

@@ -10,6 +10,7 @@ from functools import update_wrapper
 from math import inf
 from typing import (
     Any,
+    ClassVar,
     Concatenate,
     Generic,
     Literal,

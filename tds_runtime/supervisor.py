@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
+from math import inf
 from typing import Any
 
 from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class
 
-from tds_runtime.budget import Charge, charge, exhausted
+from tds_runtime.budget import Budget, Charge, Ledger
 from tds_runtime.context import Context
-from tds_runtime.errors import BudgetExhausted, CalleeStopped, EndedUnready, Killed, StartFailed, StartTimeout
+from tds_runtime.errors import BudgetExhausted, EndedUnready, Killed, StartFailed, StartTimeout
 from tds_runtime.events import (
     ChildFinished,
     ChildQuarantined,
@@ -19,7 +20,8 @@ from tds_runtime.events import (
     StartRefused,
     SupervisorExhausted,
 )
-from tds_runtime.incarnation import Ending, failure_of
+from tds_runtime.failure import failure_of
+from tds_runtime.incarnation import Ending
 from tds_runtime.lifecycle import Lifecycle
 from tds_runtime.slot import Running, Slot, State, World
 from tds_runtime.spec import Spec, Supervisor
@@ -45,7 +47,7 @@ class Supervision:
         self._ended: deque[tuple[Slot, Ending]] = deque()
         self._requests: deque[Callable[[], None]] = deque()
         self._wake = Event()
-        self._charges: tuple[Charge, ...] = ()
+        self._ledger = Ledger(self.spec.budget)
         self._failure: BaseException | None = None
         self._leaving = False
         self._hurry = False
@@ -129,10 +131,14 @@ class Supervision:
 
     def _after(self, slot: Slot, ending: Ending, now: float) -> None:
         self._lifecycle.deadlines.clear(slot)
+        if self._sweep is not None:
+            self._sweep.note(slot)
         if ending.fatal:
             slot.state = "stopped"
             self._fail(ending.error)
-        elif slot.leaving:
+        elif (
+            slot.leaving or ending.kind == "shutdown"
+        ):  # unasked only when we are cancelled ourselves, and about to hear
             self._after_stop(slot, now)
         elif ending.kind == "normal" and slot.spec.restart != "permanent":
             self._finish(slot)
@@ -174,6 +180,7 @@ class Supervision:
             self._regroup(slot, now + delay)
         elif delay > 0:
             slot.state = "delayed"
+            slot.down(now + delay)
             self._lifecycle.remind(slot, now + delay)
         else:
             self._lifecycle.spawn(slot, now)
@@ -183,31 +190,28 @@ class Supervision:
     def _affordable(self, slot: Slot, ending: Ending, now: float) -> bool:
         """Charge a restart once: to the child's own budget, if it has one, else to the supervisor's."""
         new = Charge(slot.spec.name, slot.running())
-        own = slot.spec.budget if isinstance(slot.spec, Spec) else None
-        if own is None:
-            self._charges = charge(self.spec.budget, self._charges, new, self._running)
-            if exhausted(self.spec.budget, self._charges):
-                self._exhausted(slot, ending, self.spec.budget.restarts, self.spec.budget.per)
-                return False
-            return True
-        slot.charges = charge(own, slot.charges, new, self._running)
-        if not exhausted(own, slot.charges):
+        if slot.ledger is None:
+            affordable = self._ledger.charge(new, self._running)
+            if not affordable:
+                self._exhausted(slot, ending, self.spec.budget)
+            return affordable
+        if slot.ledger.charge(new, self._running):
             return True
         if self.spec.strategy == "one_for_one":
             slot.probes = 1
             self._quarantine(slot, now)
         else:
-            self._exhausted(slot, ending, own.restarts, own.per)
+            self._exhausted(slot, ending, slot.ledger.budget)
         return False
 
     def _running(self, name: str) -> float:
         slot = self.children.get(name)
-        return float("inf") if slot is None else slot.running()
+        return inf if slot is None else slot.running()
 
-    def _exhausted(self, slot: Slot, ending: Ending, restarts: int, per: float) -> None:
+    def _exhausted(self, slot: Slot, ending: Ending, budget: Budget) -> None:
         slot.state = "stopped"
         error = BudgetExhausted(
-            f"{self.slot.path}: {slot.path} would need more than {restarts} restarts in {per:g} s of running",
+            f"{self.slot.path}: {slot.path} would need more than {budget.restarts} restarts in {budget.per:g} s",
             path=self.slot.path,
             child=slot.path,
         )
@@ -222,8 +226,7 @@ class Supervision:
         slot.state = "quarantined"
         slot.probing = False
         cooldown = slot.spec.quarantine.delay(slot.probes, self.world.random)
-        if slot.box is not None:
-            slot.box.unattended = CalleeStopped(f"{slot.path} is quarantined: {slot.last_failure}")
+        slot.down(inf)
         self.world.publish(ChildQuarantined(path=slot.path, at=now, cooldown=cooldown, failure=slot.last_failure))
         self._lifecycle.remind(slot, now + cooldown)
 
@@ -280,6 +283,7 @@ class Supervision:
     def _regroup(self, crashed: Slot, resume_at: float) -> None:
         """Stop and start again what the strategy ties to the crashed child; an unfinished sweep is taken over."""
         affected = self._tied_to(crashed)
+        crashed.down(resume_at)
         if self._sweep is not None:
             resume_at = max(resume_at, self._sweep.resume_at)
         self._sweep = Sweep(

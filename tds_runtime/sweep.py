@@ -55,9 +55,14 @@ class Sweep:
             self.current = self.starts.popleft()
         return self.current
 
+    def note(self, slot: Slot) -> None:
+        """A child has ended: if it had come up before that, its start is done all the same."""
+        if self.current is slot and slot.ready_at is not None:
+            self.current = None
+
     def starting(self, slot: Slot) -> bool:
         """Whether this child is the one on its way up, for the first time."""
-        return self.first and self.current is slot and slot.ready_at is None
+        return self.first and self.current is slot
 
     @property
     def stopped(self) -> bool:

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from random import Random
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tds_runtime import Backoff, Budget, Context, Supervisor, actor, run
+from tds_runtime.errors import SpecError
+
+
+@pytest.fixture
+def anyio_backend(virtual_backend):
+    return virtual_backend
+
+
+def test_delays_grow_geometrically_up_to_the_cap():
+    """Each delay is factor times the last, and none is longer than the cap."""
+    backoff = Backoff(1, 60, factor=2, jitter=0)
+    assert [backoff.delay(attempt, Random(0)) for attempt in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+@pytest.mark.anyio
+async def test_a_child_that_always_crashes_starts_at_exactly_these_moments():
+    """Backoff(1, 60, factor 2, jitter 0) starts a child at 0, 1, 3, 7, 15, 31, 63 and 123 seconds, exactly."""
+    starts: list[float] = []
+    origin = anyio.current_time()
+    eighth = anyio.Event()
+
+    @actor(backoff=Backoff(1, 60, factor=2, jitter=0))
+    async def crasher(ctx: Context) -> None:
+        starts.append(anyio.current_time() - origin)
+        ctx.ready()
+        if len(starts) == 8:
+            eighth.set()
+        raise ValueError
+
+    async with run(Supervisor("tree", budget=Budget(100), children=[crasher()])):
+        await eighth.wait()
+    assert starts == [0, 1, 3, 7, 15, 31, 63, 123]
+
+
+@given(
+    st.floats(0, 10),
+    st.floats(10, 1000),
+    st.floats(1, 10),
+    st.floats(0, 1),
+    st.integers(1, 2000),
+    st.integers(0, 2**32),
+)
+def test_every_delay_lies_in_its_band(initial, cap, factor, jitter, attempt, seed):
+    """With jitter a delay lies between its share and its whole, and the cap holds for any attempt, however late."""
+    backoff = Backoff(initial, cap, factor, jitter)
+    low, high = backoff.band(attempt)
+    assert low <= backoff.delay(attempt, Random(seed)) <= high <= cap
+
+
+def test_the_same_seed_gives_the_same_delays():
+    """Chance is a parameter."""
+    backoff = Backoff(1, 60, jitter=1)
+    first, second = Random(7), Random(7)
+    assert [backoff.delay(n, first) for n in range(20)] == [backoff.delay(n, second) for n in range(20)]
+
+
+def test_the_row_starts_anew_after_a_good_life():
+    """A life that was ready for reset_after seconds makes the next try the first; a shorter one does not."""
+    backoff = Backoff(reset_after=60)
+    assert backoff.next_attempt(5, 59.9) == 6
+    assert backoff.next_attempt(5, 60) == 1
+
+
+@pytest.mark.parametrize("options", [{"initial": -1}, {"initial": 2, "cap": 1}, {"factor": 0.5}, {"jitter": 1.1}])
+def test_impossible_backoffs_are_refused(options):
+    """A backoff that makes no sense is an error where it is written."""
+    with pytest.raises(SpecError):
+        Backoff(**options)
