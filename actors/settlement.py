@@ -166,7 +166,7 @@ class Settlement:
             failures += await self._refuse(connection, refused, outcomes)
             claimed = await self._complete(connection, done, claim)
             return Settled(
-                outcomes=outcomes, rows=done.rows, altered=done.altered, failures=tuple(failures), claimed=claimed
+                outcomes=+outcomes, rows=done.rows, altered=done.altered, failures=tuple(failures), claimed=claimed
             )
 
     async def _complete(self, connection: Connection, done: Effect, claim: int) -> tuple[Task, ...]:

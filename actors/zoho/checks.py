@@ -30,6 +30,8 @@ def of_file(name: str, found: EntityMapping, document: Document) -> Iterator[Pro
     yield from _of_columns(("columns",), found.columns, document)
     for index, child in enumerate(found.children):
         yield from _of_child(("children", index), child, document)
+        if child.table in found.columns:
+            yield document.problem(("children", index, "table"), f"{child.table} is the name of a column as well")
 
 
 def _of_sources(found: EntityMapping, document: Document) -> Iterator[Problem]:
