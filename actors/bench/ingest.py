@@ -14,7 +14,7 @@ import anyio
 
 from actors.bench import load, place
 from actors.bench.report import Report, middle, report
-from actors.demo.stage import free_port, process
+from actors.processes import free_port, process
 
 ROUNDS = 5
 A_ROUND = 3000

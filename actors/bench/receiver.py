@@ -49,7 +49,11 @@ def tree(kind: str, port: int, dsn: str, mappings: Path) -> Supervisor:
     routes = webhooks.routes(Discard() if kind == "discard" else writer.ref, names, options, Metrics())
     sock = http.listen_socket(f"127.0.0.1:{port}")
     listener = http.listener(app=Starlette(routes=routes), sock=sock, options=http.Options()).named("listener")
-    stored: list[Child] = [storage(database=database, statements=lambda: absent.statements(compiled.tables)), writer] if kind != "discard" else []
+    stored: list[Child] = (
+        [storage(database=database, statements=lambda: absent.statements(compiled.tables)), writer]
+        if kind != "discard"
+        else []
+    )
     return Supervisor("bench", strategy="rest_for_one", children=[*stored, *([syncing] * (kind == "whole")), listener])
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,10 +16,10 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from msgspec import Struct
 
 from actors import schedules
+from actors.processes import free_port, process
 from tds_runtime.errors import Error
 
 READY_WITHIN = 90.0
-STOP_WITHIN = 40.0
 
 CONFIGURATION = """\
 [database]
@@ -83,54 +81,9 @@ class Stage(Struct, frozen=True):
     configuration: Path
 
 
-def free_port() -> int:
-    """A loopback port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def command(*arguments: str) -> list[str]:
     """The daemon's own command line, run by the interpreter that runs the demo."""
     return [sys.executable, "-m", "actors", *arguments]
-
-
-@asynccontextmanager
-async def process(
-    arguments: list[str], log: Path, environment: Mapping[str, str], *, piped: bool = False
-) -> AsyncIterator[anyio.abc.Process]:
-    """A child process that is stopped on leaving: asked first, killed when it does not listen.
-
-    Args:
-        arguments: the command line.
-        log: takes the standard error, and the standard output unless `piped`.
-        environment: of the child.
-        piped: leave the standard output to the caller.
-    """
-    with log.open("ab") as sink:
-        child = await anyio.open_process(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if piped else sink,
-            stderr=sink,
-            env=dict(environment),
-        )
-    try:
-        yield child
-    finally:
-        with anyio.CancelScope(shield=True):
-            await _stop(child)
-
-
-async def _stop(child: anyio.abc.Process) -> None:
-    if child.returncode is None:
-        child.terminate()
-    with anyio.move_on_after(STOP_WITHIN):
-        await child.wait()
-    if child.returncode is None:
-        child.kill()
-        await child.wait()
-    await child.aclose()
 
 
 async def _first_line(child: anyio.abc.Process, log: Path) -> bytes:

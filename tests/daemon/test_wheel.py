@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from fixtures.daemon import ROOT, until
 
-from actors.demo.stage import free_port
+from actors.processes import free_port
 
 pytestmark = pytest.mark.anyio
 

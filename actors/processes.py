@@ -1,0 +1,59 @@
+"""Child processes on this machine, for whoever plays with whole daemons: the demo and the benches."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+STOP_WITHIN = 40.0
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def process(
+    arguments: list[str], log: Path, environment: Mapping[str, str], *, piped: bool = False
+) -> AsyncIterator[anyio.abc.Process]:
+    """A child process that is stopped on leaving: asked first, killed when it does not listen.
+
+    Args:
+        arguments: the command line.
+        log: takes the standard error, and the standard output unless `piped`.
+        environment: of the child.
+        piped: leave the standard output to the caller.
+    """
+    with log.open("ab") as sink:
+        child = await anyio.open_process(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else sink,
+            stderr=sink,
+            env=dict(environment),
+        )
+    try:
+        yield child
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _stop(child)
+
+
+async def _stop(child: anyio.abc.Process) -> None:
+    if child.returncode is None:
+        child.terminate()
+    with anyio.move_on_after(STOP_WITHIN):
+        await child.wait()
+    if child.returncode is None:
+        child.kill()
+        await child.wait()
+    await child.aclose()
