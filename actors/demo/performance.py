@@ -11,8 +11,8 @@ import httpx2
 
 from actors.demo.compare import compare
 from actors.demo.play import Player
-from actors.demo.stage import open_stage
 from actors.demo.verdict import Verdict, judge
+from actors.stage import open_stage
 from actors.zoho import entities
 from tds_runtime.database import Database, Options
 

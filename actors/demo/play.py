@@ -10,7 +10,7 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
-from actors.demo.stage import Stage
+from actors.stage import Stage
 from tds_runtime.errors import Error
 
 # Distinct records of each kind: (edited, told about in an older version). Together 385 and 50.

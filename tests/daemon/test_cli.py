@@ -8,7 +8,7 @@ import anyio
 import pytest
 from fixtures.daemon import DaemonProcess, item, until
 
-from actors.demo.stage import command
+from actors.stage import command
 
 pytestmark = pytest.mark.anyio
 

@@ -1,10 +1,10 @@
-"""Starts what the demo plays on: a sandbox and the daemon with its embedded Postgres, as processes of their own."""
+"""Starts what the demo and the benches play on: a sandbox and the daemon with its embedded Postgres, as processes."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -136,20 +136,23 @@ async def _token(configuration: Path, environment: Mapping[str, str]) -> str:
 
 
 @asynccontextmanager
-async def open_stage(directory: Path, entities: Path, *, seed: int) -> AsyncIterator[Stage]:
+async def open_stage(
+    directory: Path, entities: Path, *, seed: int, sandbox_options: Sequence[str] = ()
+) -> AsyncIterator[Stage]:
     """Sandbox and daemon on free loopback ports below `directory`, ready; both are stopped on leaving.
 
     Args:
         directory: an empty directory for the configuration, the logs and the database.
         entities: the directory of the entity mappings.
         seed: of the sandbox's data.
+        sandbox_options: more words for its command line.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TDS_")}
     sandbox_log, daemon_log = directory / "sandbox.log", directory / "daemon.log"
     async with AsyncExitStack() as stack:
         sandbox = await stack.enter_async_context(
             process(
-                command("sandbox", "--port", "0", "--seed", str(seed), "--no-limits"),
+                command("sandbox", "--port", "0", "--seed", str(seed), "--no-limits", *sandbox_options),
                 sandbox_log,
                 environment,
                 piped=True,
