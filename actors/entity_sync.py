@@ -136,12 +136,19 @@ class _Sync:
         try:
             with suppress(Outage):
                 tasks = await self._claim()
-                while tasks:
+                while tasks and not await self._left(tasks):
                     if len(tasks) >= self._options.batch and self._working < self._options.workers:
                         self._start_worker(group)
                     tasks = await self._settle_all(tasks)
         finally:
             self._working -= 1
+
+    async def _left(self, tasks: Sequence[Task]) -> bool:
+        """Whether the actor is to stop; then it gives back what it has taken and not begun."""
+        if not self._ctx.stopping.is_set():
+            return False
+        await self._queue.release([(task.id, task.fence) for task in tasks])
+        return True
 
     async def _claim(self) -> list[Task]:
         while not self._holds_lease() and not self._ctx.stopping.is_set():
