@@ -104,40 +104,43 @@ class OAuth:
                 return held
             self._stand_by(self._standing)
             async with self._store.exclusive() as slot:
-                return await self._renew(slot, stale)
+                self._standing = await self._renewed(slot, stale)
+            token = self._usable(self._standing, stale)  # judged outside, so that a refusal is kept as well
+            if token is None:
+                raise self._refusal(self._standing)
+            return token
 
-    async def _renew(self, slot: Slot, stale: Token | None) -> Token:
+    async def _renewed(self, slot: Slot, stale: Token | None) -> Standing:
+        """What another node left, if that will do, else the answer to asking, which is left to the others."""
         self._standing = slot.standing
-        shared = self._usable(slot.standing, stale)
-        if shared is not None:
-            return shared
+        if self._usable(slot.standing, stale) is not None:
+            return slot.standing
         self._stand_by(slot.standing)
         standing = self._judge(slot.standing, await self._ask())
         await slot.save(standing)
-        self._standing = standing
-        token = self._usable(standing, stale)
-        if token is None:
-            self._stand_by(standing)
-            raise SourceRefused("the accounts server gives the same token again")
-        return token
+        return standing
 
     def _usable(self, standing: Standing, stale: Token | None) -> Token | None:
         token = standing.token
         if token is None or not token.fresh(self._clock()):
             return None
-        return None if stale is not None and stale.access == token.access else token
+        return None if token == stale else token  # the same text, issued anew, is another token
 
     def _stand_by(self, standing: Standing) -> None:
         """Raise what keeps everybody from asking now."""
         now = self._clock()
         recent = [moment for moment in standing.refreshes if now - WINDOW < moment <= now]
-        until = standing.parked_until if now < standing.parked_until <= now + max(PARKED, *THROTTLED) else 0.0
-        if until and standing.refused:
-            raise SourceRefused(f"the accounts server refuses us: {standing.reason}", until=_moment(until))
-        if until:
-            raise RateLimited(f"the accounts server throttles us: {standing.reason}", until=_moment(until))
+        if _parked(standing, now):
+            raise self._refusal(standing)
         if len(recent) >= REFRESHES:
             raise RateLimited("too many refreshes in ten minutes", until=_moment(recent[-REFRESHES] + WINDOW))
+
+    @staticmethod
+    def _refusal(standing: Standing) -> SourceRefused | RateLimited:
+        until = _moment(standing.parked_until)
+        if standing.refused:
+            return SourceRefused(f"the accounts server refuses us: {standing.reason}", until=until)
+        return RateLimited(f"the accounts server throttles us: {standing.reason}", until=until)
 
     async def _ask(self) -> Answer:
         one = self._credentials
@@ -167,7 +170,7 @@ class OAuth:
         self._refreshed += 1
         log.info("token.refreshed", expires_in=issued.expires_in)
         recent = tuple(moment for moment in before.refreshes if now - WINDOW < moment <= now)
-        lifetime = max(issued.expires_in, MARGIN + 1)  # a shorter one would be refreshed at every call
+        lifetime = max(issued.expires_in, MARGIN + 5)  # a shorter one would be refreshed at every call
         token = Token(
             access=issued.access_token,
             api_domain=self._domain(issued.api_domain),
@@ -200,7 +203,7 @@ class OAuth:
         now, standing = self._clock(), self._standing
         if standing.token is not None and now < standing.token.expires_at - LAST_SECONDS:
             return 0.0
-        return standing.parked_until if now < standing.parked_until <= now + max(PARKED, *THROTTLED) else 0.0
+        return standing.parked_until if _parked(standing, now) else 0.0
 
     def statistics(self) -> Statistics:
         """What a screen shows of it."""
@@ -220,6 +223,11 @@ def _issued(answer: Answer) -> Issued:
         if answer.status < 500:  # noqa: PLR2004 - the class of statuses
             raise SourceAnswerInvalid(f"the accounts server answers {answer.status} without JSON") from None
         return Issued()
+
+
+def _parked(standing: Standing, now: float) -> bool:
+    """Whether nobody asks now; a clock that was set back does not make that longer."""
+    return now < standing.parked_until <= now + max(PARKED, *THROTTLED)
 
 
 def _moment(seconds: float) -> datetime:

@@ -3,11 +3,14 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from actors.zoho.answers import Answer
+from actors.zoho.oauth import Credentials, OAuth
 from actors.zoho.seal import Seal
 from actors.zoho.tokens import Fleet, Standing, Token
 from tds_runtime import breaker, upstreams
+from tds_runtime.config import Secret
 from tds_runtime.database import Database
-from tds_runtime.errors import DatabaseGone
+from tds_runtime.errors import DatabaseGone, SourceRefused
 from tds_runtime.limiter import Budget
 from tds_runtime.upstreams import Shared
 
@@ -109,3 +112,19 @@ async def test_the_token_is_shared_sealed(database: Database) -> None:
     async with Fleet(Shared(database), Seal("secret", "another")).exclusive() as slot:
         assert slot.standing == Standing()
     assert b"1000.secret.token" not in await database.fetchval("SELECT value FROM tds_memos")
+
+
+async def test_a_refusal_reaches_the_other_nodes(database: Database) -> None:
+    """What the accounts server refused to one node, the others know without asking."""
+    asked = []
+
+    async def post(url: str, form: bytes) -> Answer:
+        asked.append(url)
+        return Answer(200, {}, b'{"error": "invalid_code"}')
+
+    who = Credentials(accounts="https://a", client_id="c", client_secret=Secret("s"), refresh_token=Secret("r"))
+    for _ in range(3):
+        node = OAuth(who, post, Fleet(Shared(database), Seal("s", "r")))
+        with pytest.raises(SourceRefused, match="invalid_code"):
+            await node.token()
+    assert len(asked) == 1
