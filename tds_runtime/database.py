@@ -296,6 +296,7 @@ class Database:
             "search_path": f'"{self.options.schema.translate(QUOTED)}"',
             "timezone": "UTC",
             "jit": "off",
+            "random_page_cost": "1.1",  # what is claimed and finished is small and in memory
             "statement_timeout": str(max(patience - 500, patience // 2)),
             "idle_in_transaction_session_timeout": str(max(6 * patience, 60_000)),
         }

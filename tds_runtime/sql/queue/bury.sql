@@ -1,4 +1,4 @@
--- A failure that no retry can mend. Relies on (id, fence, processing) being the caller's own lease.
+-- A failure that no retry can mend. Relies on (id, fence, processing) being the caller's own lease; CASE keeps the planner on the index of ids.
 -- $1 ids ascending, $2 fences, $3 codes, $4 messages, $5 tracebacks, $6 boot_id
 WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[])
@@ -10,7 +10,7 @@ WITH given AS (
            attempts = COALESCE(q.attempts, '[]') || jsonb_build_object('attempt', q.attempt_count, 'at', now(),
                'node', $6::text, 'code', given.code, 'message', left(given.message, 500))
       FROM given
-     WHERE q.id = given.id AND q.fence = given.fence AND q.status = 'processing'
+     WHERE q.id = given.id AND CASE q.status WHEN 'processing' THEN q.fence = given.fence END
     RETURNING q.*, given.traceback
 ), letters AS (
 --+ queue/letters

@@ -1,5 +1,5 @@
 -- A detail call was answered: the fetch becomes the upsert or delete that it found, in place, the attempt refunded.
--- Relies on (id, fence, processing) being the caller's own lease, and on one answer per record.
+-- Relies on (id, fence, processing) being the caller's own lease; CASE keeps the planner on the index of ids, and on one answer per record.
 -- $1 ids ascending, $2 fences, $3 operations, $4 payloads, $5 hashes, $6 modified, $7 observed, $8 variants
 WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::timestamptz[],
@@ -7,7 +7,7 @@ WITH given AS (
         AS g (id, fence, new_operation, new_payload, new_hash, new_modified_at, new_observed_at, new_variant)
 ), taken AS (
     DELETE FROM tds_sync_queue_live AS q USING given
-     WHERE q.id = given.id AND q.fence = given.fence AND q.status = 'processing'
+     WHERE q.id = given.id AND CASE q.status WHEN 'processing' THEN q.fence = given.fence END
     RETURNING q.*, given.new_operation, given.new_payload, given.new_hash, given.new_modified_at, given.new_observed_at,
               given.new_variant
 ), back AS MATERIALIZED (

@@ -3,7 +3,7 @@ given AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) AS g (id, fence, new_outcome, new_result)
 ), finished AS (
     DELETE FROM tds_sync_queue_live AS q USING given
-     WHERE q.id = given.id AND q.fence = given.fence AND q.status = 'processing'
+     WHERE q.id = given.id AND CASE q.status WHEN 'processing' THEN q.fence = given.fence END
     RETURNING q.*, given.new_outcome, given.new_result
 ), outdone AS (
     DELETE FROM tds_sync_queue_live AS d USING finished AS f

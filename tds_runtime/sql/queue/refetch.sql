@@ -1,6 +1,6 @@
 -- A payload that cannot be trusted or is no whole record: the task becomes a fetch, in place. The attempt stays spent, so
 -- that a record which turns in circles ends as a dead letter.
--- Relies on (id, fence, processing) being the caller's own lease.
+-- Relies on (id, fence, processing) being the caller's own lease; CASE keeps the planner on the index of ids.
 -- $1 ids ascending, $2 fences, $3 reason, $4 attempts allowed
 WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS g (id, fence)
@@ -9,13 +9,13 @@ WITH given AS (
        SET status = 'dead_letter', dead_letter_at = COALESCE(q.dead_letter_at, now()), locked_by = NULL,
            processing_started_at = NULL, error_code = 'fetched_too_often', error_message = $3
       FROM given
-     WHERE q.id = given.id AND q.fence = given.fence AND q.status = 'processing' AND q.attempt_count >= $4
+     WHERE q.id = given.id AND CASE q.status WHEN 'processing' THEN q.fence = given.fence END AND q.attempt_count >= $4
     RETURNING q.*, '' AS traceback
 ), letters AS (
 --+ queue/letters
 ), taken AS (
     DELETE FROM tds_sync_queue_live AS q USING given
-     WHERE q.id = given.id AND q.fence = given.fence AND q.status = 'processing' AND q.attempt_count < $4
+     WHERE q.id = given.id AND CASE q.status WHEN 'processing' THEN q.fence = given.fence END AND q.attempt_count < $4
     RETURNING q.*
 ), back AS MATERIALIZED (
     SELECT id, fence, NULL::bigint AS inbox_id, first_inbox_id, last_inbox_id, run_id, enqueued_at, source_modified_at,

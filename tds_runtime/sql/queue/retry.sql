@@ -1,5 +1,5 @@
 -- A failed attempt: the task waits out a backoff with full jitter, or becomes a dead letter when its attempts are spent.
--- Relies on (id, fence, processing) being the caller's own lease.
+-- Relies on (id, fence, processing) being the caller's own lease; CASE keeps the planner on the index of ids.
 -- $1 ids ascending, $2 fences, $3 codes, $4 messages, $5 tracebacks, $6 jitter in [0, 1), $7 attempts allowed,
 -- $8 first delay in seconds, $9 longest delay, $10 boot_id
 WITH given AS (
@@ -12,13 +12,13 @@ WITH given AS (
            attempts = COALESCE(q.attempts, '[]') || jsonb_build_object('attempt', q.attempt_count, 'at', now(),
                'node', $10::text, 'code', given.code, 'message', left(given.message, 500))
       FROM given
-     WHERE q.id = given.id AND q.fence = given.fence AND q.status = 'processing' AND q.attempt_count >= $7
+     WHERE q.id = given.id AND CASE q.status WHEN 'processing' THEN q.fence = given.fence END AND q.attempt_count >= $7
     RETURNING q.*, given.traceback
 ), letters AS (
 --+ queue/letters
 ), taken AS (
     DELETE FROM tds_sync_queue_live AS q USING given
-     WHERE q.id = given.id AND q.fence = given.fence AND q.status = 'processing' AND q.attempt_count < $7
+     WHERE q.id = given.id AND CASE q.status WHEN 'processing' THEN q.fence = given.fence END AND q.attempt_count < $7
     RETURNING q.*, given.code, given.message, given.jitter
 ), back AS MATERIALIZED (
     SELECT id, fence, inbox_id, first_inbox_id, last_inbox_id, run_id, enqueued_at, source_modified_at, observed_at,

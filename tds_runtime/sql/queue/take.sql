@@ -1,7 +1,7 @@
--- Shared clause: what was picked goes into flight under a new fence.
+-- Shared clause: what was picked goes into flight under a new fence. An array, because the planner takes an unknown LIMIT for
+-- a tenth of the table and would read all of it.
 UPDATE tds_sync_queue_live AS q
    SET status = 'processing', fence = q.fence + 1, attempt_count = q.attempt_count + 1, locked_by = $3,
        processing_started_at = now()
-  FROM picked
- WHERE q.id = picked.id
+ WHERE q.id = ANY (ARRAY(SELECT picked.id FROM picked))
 RETURNING q.*
