@@ -9,6 +9,7 @@ import anyio
 from tds_runtime import Context, actor, migrate, ride_out
 from tds_runtime.database import Database
 from tds_runtime.embedded import Server
+from tds_runtime.errors import DatabaseGone
 
 PROBE = 1.0  # seconds between looks while the database is down
 
@@ -33,6 +34,9 @@ async def storage(
             await ride_out(ctx, "database", lambda: _bring_up(database, server, statements))
             database.admit()
             await _watch(ctx, database, server, on_change)
+    except DatabaseGone:
+        if not ctx.stopping.is_set():
+            raise
     finally:
         if server is not None:
             with anyio.CancelScope(shield=True):

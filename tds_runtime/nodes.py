@@ -10,6 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -81,16 +82,14 @@ class Node:
 async def node(ctx: Context, *, database: Database, node: Node, queue: Queue, on_due: OnDue) -> None:
     """Renew the lease, put back what dead nodes held, promote what is due, and wake the actors that have work."""
     ctx.ready()
-    await ride_out(ctx, "database", lambda: _arrive(node, queue))
-    keeper = _Keeper(database, node, queue)
-    while not ctx.stopping.is_set():
-        on_due(await ride_out(ctx, "database", keeper.turn))
-        with move_on_after(float(queue.options.poll)):
-            await ctx.stopping.wait()
-    try:
+    with suppress(DatabaseGone):  # only raised when we are to stop: then the lease runs out by itself
+        await ride_out(ctx, "database", lambda: _arrive(node, queue))
+        keeper = _Keeper(database, node, queue)
+        while not ctx.stopping.is_set():
+            on_due(await ride_out(ctx, "database", keeper.turn))
+            with move_on_after(float(queue.options.poll)):
+                await ctx.stopping.wait()
         await node.leave()
-    except DatabaseGone:
-        return  # the lease runs out by itself
 
 
 class _Keeper:

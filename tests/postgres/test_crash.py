@@ -252,6 +252,8 @@ async def test_a_transaction_that_lost_its_connection_says_so(database: Database
 async def test_exhausted_pools_time_out(database_dsn: str) -> None:
     """With all connections lent, the next acquire is an outage after its timeout, not a hang."""
     options = Options(dsn=database_dsn, work_connections=1, acquire_timeout=0.1)
-    async with Database(options).opened() as database, database.connection():
-        with pytest.raises(DatabaseGone):
+    async with Database(options).opened() as database, database.connection() as lent:
+        await lent.fetchval("SELECT 1")
+        with pytest.raises(DatabaseGone, match="no free connection"):
             await database.fetchval("SELECT 1")
+        assert database.state == "up"
