@@ -30,3 +30,15 @@ class Healed(Struct, frozen=True, kw_only=True):
 
 class Heal(Call[Healed], frozen=True):
     """Put right now what can be put right, and say what that was."""
+
+
+class Compared(Struct, frozen=True, kw_only=True):
+    """How well both sides agree, in percent: over everything and by entity."""
+
+    match_percentage: float
+    entities: dict[str, float]
+    alerts_created: int
+
+
+class Compare(Call[Compared], frozen=True):
+    """Count every entity on both sides now."""

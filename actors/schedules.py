@@ -18,6 +18,7 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "hourly_incremental_sync": {"cron": "0 * * * *", "run": "pull.incremental"},
     "stock_sync_15min": {"every": "15m", "run": "pull.stock"},
     "auto_healing": {"every": "15m", "run": "heal"},
+    "daily_statistics": {"cron": "0 3 * * *", "run": "compare", "jitter": "2m"},
 }
 KINDS: tuple[runs.Kind, ...] = ("full", "incremental", "stock", "price_list")
 
@@ -30,10 +31,12 @@ def defaults(said: Mapping[str, Any]) -> dict[str, Any]:
     return {"schedule": {name: _without_timing(plan, own.get(name, {})) for name, plan in DEFAULTS.items()}}
 
 
-def actions(*, wake_pull: Callable[[], object], heal: Callable[[], object]) -> dict[str, Action]:
-    """What a schedule's `run` may name. A pull is a run row; healing keeps its own record and needs none."""
+def actions(
+    *, wake_pull: Callable[[], object], heal: Callable[[], object], compare: Callable[[], object]
+) -> dict[str, Action]:
+    """What a schedule's `run` may name. A pull is a run row; healing and comparing keep records of their own."""
     pulls = {f"pull.{kind}": Action(_Pull(kind), wake_pull) for kind in KINDS}
-    return {**pulls, "heal": Action(_nothing, heal)}
+    return {**pulls, "heal": Action(_nothing, heal), "compare": Action(_nothing, compare)}
 
 
 def check(schedules: Mapping[str, Schedule], known: Mapping[str, Action]) -> None:

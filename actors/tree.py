@@ -8,13 +8,13 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from actors import fetcher, healer, metrics_reporter, pull, schedules, webhooks
+from actors import fetcher, healer, metrics_reporter, pull, reconciler, schedules, webhooks
 from actors.api import authentication
 from actors.api.application import application
 from actors.api.services import Services
 from actors.entity_sync import entity_sync
 from actors.healer import Retention
-from actors.messages import Heal, RunWake, Wake
+from actors.messages import Compare, Heal, RunWake, Wake
 from actors.sandbox import options as sandbox
 from actors.sandbox_process import Options as SandboxOptions
 from actors.sandbox_process import sandbox_process
@@ -73,6 +73,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fetcher: fetcher.Options = fetcher.Options()
     healer: healer.Options = healer.Options()
     retention: Retention = Retention()
+    reconciler: reconciler.Options = reconciler.Options()
     metrics: metrics_reporter.Options = metrics_reporter.Options()
     sandbox: SandboxOptions = SandboxOptions()
     log: logs.Options = logs.Options()
@@ -159,7 +160,14 @@ def tree(config: Config, host: cli.Host) -> Supervisor:
         retention=config.retention,
         node=parts.node.name,
     ).options(budget=ALONE)
-    actions = schedules.actions(wake_pull=lambda: due([("all", "run")]), heal=lambda: healing.ref.offer(Heal()))
+    comparing = reconciler.reconciler(
+        database=store, client=parts.client, entities=parts.entities, options=config.reconciler
+    ).options(budget=ALONE)
+    actions = schedules.actions(
+        wake_pull=lambda: due([("all", "run")]),
+        heal=lambda: healing.ref.offer(Heal()),
+        compare=lambda: comparing.ref.offer(Compare()),
+    )
     schedules.check(config.schedule, actions)
     web = application(
         services(config, parts, host, writer=writing.ref, healer=healing.ref, wake_pull=lambda: due([("all", "run")])),
@@ -176,6 +184,7 @@ def tree(config: Config, host: cli.Host) -> Supervisor:
         pulling,
         ticker(database=store, schedules=config.schedule, actions=actions).options(budget=ALONE),
         healing,
+        comparing,
         metrics_reporter.metrics_reporter(
             database=store, metrics=parts.metrics, runtime=host.get, options=config.metrics, node=parts.node.name
         ).options(budget=ALONE),
