@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -34,9 +35,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     summary: str
 
 
-def answer(value: object, status: int = 200) -> Response:
-    """A JSON answer."""
-    return Response(_encode(value), status, media_type="application/json")
+def answer(value: object, status: int = 200, *, background: BackgroundTask | None = None) -> Response:
+    """A JSON answer; `background` runs once it is sent."""
+    return Response(_encode(value), status, media_type="application/json", background=background)
 
 
 def read(request: Request, kind: type[T]) -> T:

@@ -18,9 +18,9 @@ from actors.api.authentication import Options, Token
 from actors.api.services import Services
 from actors.condition import Thresholds
 from actors.zoho import entities
-from tds_runtime import Snapshot, runs
+from tds_runtime import Backoff, Runtime, Snapshot, Supervisor, http, run, runs
 from tds_runtime.database import Database
-from tds_runtime.errors import DatabaseGone, NoSuchChild, NotRunning
+from tds_runtime.errors import DatabaseGone, NotRunning
 from tds_runtime.gate import Gate, Limits
 from tds_runtime.mailbox import Statistics
 from tds_runtime.metrics import Metrics
@@ -46,8 +46,6 @@ class Tree:
         return node("tds", children=(node("tds/storage"), node("tds/work", children=(node("tds/work/ticker"),))))
 
     async def kill(self, path: str, reason: str = "") -> None:
-        if path != "tds/work/ticker":
-            raise NoSuchChild(path)
         self.killed.append((path, reason))
 
 
@@ -559,3 +557,23 @@ async def test_many_dead_letters_are_counted_first_and_then_retried(site: Site) 
     assert (await site.post(retry, json=wish)).json() == {"matched": 3, "retried": 3}
     assert (await site.services.queue.statistics()).dead_letter == 0
     assert [row["action"] for row in await site.audit()] == ["dead_letter.retry"]
+
+
+async def test_the_listener_answers_the_order_to_kill_it(site: Site) -> None:
+    """Whoever kills the listener, or what holds it, still gets an answer, and the next incarnation serves."""
+    running: list[Runtime] = []
+    services = replace(site.services, runtime=lambda: running[0])
+    app = application.application(services, [])
+    order, bearer = {"path": "tds/listener", "reason": "a test"}, {"Authorization": f"Bearer {OPERATOR}"}
+    with http.listen_socket("127.0.0.1:0") as sock:
+        listener = http.listener(app=app, sock=sock, options=http.Options()).options(backoff=Backoff(0, 0))
+        async with (
+            run(Supervisor("tds", children=[listener])) as runtime,
+            httpx2.AsyncClient(base_url=f"http://{http.address(sock)}", headers=bearer) as client,
+        ):
+            running.append(runtime)
+            assert (await client.post("/api/tree/kill", json=order)).status_code == 200
+            with anyio.fail_after(10):
+                while (tree := (await client.get("/api/tree")).json())["children"][0]["restarts"] == 0:
+                    pass
+    assert tree["children"][0]["incarnation"] == 2
