@@ -17,10 +17,11 @@ from actors.api import application
 from actors.api.authentication import Options, Token
 from actors.api.services import Services
 from actors.condition import Thresholds
+from actors.messages import Heal, Healed
 from actors.zoho import entities
 from tds_runtime import Backoff, Runtime, Snapshot, Supervisor, http, run, runs
 from tds_runtime.database import Database
-from tds_runtime.errors import DatabaseGone, NotRunning
+from tds_runtime.errors import AskTimeout, DatabaseGone, NotRunning
 from tds_runtime.gate import Gate, Limits
 from tds_runtime.mailbox import Statistics
 from tds_runtime.metrics import Metrics
@@ -515,6 +516,48 @@ async def test_metrics_are_for_tokens_and_this_machine(site: Site) -> None:
         response = await site.get("/metrics", **more)
         assert response.headers["content-type"].startswith("text/plain")
         assert "tds_queue_tasks" in response.text
+
+
+# --- healing
+
+
+class Healer:
+    """A healer's reference that answers, or does not."""
+
+    answers = True
+
+    async def ask(self, question: Heal, timeout: float = 5.0) -> Healed:  # noqa: ASYNC109 # as Ref.ask has it
+        if not self.answers:
+            raise AskTimeout
+        now = datetime(2026, 11, 22, tzinfo=UTC)
+        return Healed(stuck_tasks_recovered=1, dlq_items_retried=2, alerts_created=3, timestamp=now)
+
+
+async def test_a_round_of_the_healer_is_run_on_request(site: Site) -> None:
+    """The answer is what the round did; it is noted; a healer that does not finish is 503."""
+    healer = Healer()
+    site = Site(replace(site.services, healer=healer), site.tree, site.writer, site.woken)
+    assert (await site.post("/api/bff/tds/auto-healing/run")).json() == {
+        "stuck_tasks_recovered": 1, "dlq_items_retried": 2, "alerts_created": 3, "timestamp": "2026-11-22T00:00:00Z",
+    }  # fmt: skip
+    healer.answers = False
+    assert (await site.post("/api/bff/tds/auto-healing/run")).status_code == 503
+    assert [row["action"] for row in await site.audit()] == ["healer.run", "healer.run"]
+
+
+async def test_what_was_healed_is_added_up(site: Site) -> None:
+    """Totals over all rounds and the newest one; before the first there is none."""
+    before = (await site.get("/api/bff/tds/auto-healing/stats", token=VIEWER)).json()
+    assert (before["totals"]["rounds"], before["last_run"]) == (0, None)
+    for recovered in (1, 2):
+        await site.services.database.execute(
+            "INSERT INTO tds_healer_runs (stuck_tasks_recovered, dlq_items_retried, alerts_created) VALUES ($1, 0, 1)",
+            recovered,
+        )
+    after = (await site.get("/api/bff/tds/auto-healing/stats", token=VIEWER)).json()
+    assert after["totals"] == {"rounds": 2, "stuck_tasks_recovered": 3, "dlq_items_retried": 0, "alerts_created": 2}
+    assert after["last_run"]["stuck_tasks_recovered"] == 2
+    assert after["thresholds"]["queue_warning"] == 1000
 
 
 # --- dead letters
