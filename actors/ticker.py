@@ -90,7 +90,7 @@ async def _decide(connection: Connection, name: str, plan: Schedule, actions: Ma
         begin = Decision(
             schedule.latest(plan, row["now"]), "skipped_catchup", "the schedule was seen for the first time"
         )
-        await _record(connection, name, begin)
+        await record(connection, name, begin)
         return False
     standing = Standing(
         last=row["last"],
@@ -102,13 +102,14 @@ async def _decide(connection: Connection, name: str, plan: Schedule, actions: Ma
     )
     runs = False
     for decision in schedule.decide(name, plan, standing, row["now"]):
-        if await _record(connection, name, decision) and decision.runs:
+        if await record(connection, name, decision) and decision.runs:
             await _start(connection, name, plan, actions[plan.run].start, decision)
             runs = True
     return runs
 
 
-async def _record(connection: Connection, name: str, decision: Decision) -> bool:
+async def record(connection: Connection, name: str, decision: Decision) -> bool:
+    """Write down what becomes of a slot; False when that was decided before."""
     values = (name, decision.slot, decision.outcome, decision.detail)
     recorded = await connection.fetchval(sql.load("ticker/decide", package="actors"), *values)
     if recorded:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 from cyclopts import App
 
 from actors import schedules
-from actors.commands import bench, demo, init, sandbox, sync, token
+from actors.commands import bench, checks, demo, entity, init, sandbox, schedule, sync, token
 from actors.tree import Config, tree
 from actors.zoho import absent, entities
-from tds_runtime import cli
+from tds_runtime import cli, logs
 from tds_runtime.cli.status import Thresholds
 
 
 def command_line(session: cli.Session[Config]) -> App:
     """Every verb."""
-    app = cli.app(session, statements=_statements, thresholds=_thresholds)
+    app = cli.app(session, statements=_statements, thresholds=_thresholds, checks=(checks.target_tables, checks.source))
     sync.register(app, session)
+    schedule.register(app, session)
+    entity.register(app, session)
     token.register(app, session)
     init.register(app, session.output)
     demo.register(app, session.output)
@@ -29,7 +33,9 @@ def command_line(session: cli.Session[Config]) -> App:
 def main(tokens: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     session = cli.Session(tree, Config, defaults=schedules.defaults)
-    return cli.launch(command_line(session), session.output, tokens)
+    quiet = logs.Options(level="warning", format="console")  # `run` speaks as it is configured to
+    with closing(logs.configure(quiet, stream=sys.stderr)):
+        return cli.launch(command_line(session), session.output, tokens)
 
 
 def _statements(config: Config) -> Sequence[str]:

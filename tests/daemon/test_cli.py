@@ -103,6 +103,46 @@ async def test_verbs_without_a_daemon(database_dsn: str, daemons: Daemons) -> No
     assert (await daemon.run("sync", "--full", "--stock"))[0] == 2
 
 
+async def test_schedules_are_listed_paused_run_and_backfilled(database_dsn: str, daemons: Daemons) -> None:
+    """The verbs of a schedule work on its slots and runs, beside a daemon or without one."""
+    daemon = daemons(
+        database_dsn, more='[schedule.yearly]\ncron = "0 0 1 1 *"\nrun = "pull.full"\nargs = {entity = "user"}'
+    )
+
+    async def listed() -> dict[str, dict[str, str]]:
+        rows = json.loads((await daemon.run("schedule", "list", "--json"))[1])["schedules"]
+        return {row["schedule"]: row for row in rows}
+
+    assert (await daemon.run("schedule", "pause", "yearly", "--reason", "closed"))[0] == 0
+    assert ((await listed())["yearly"]["state"], (await listed())["yearly"]["next"]) == ("paused", None)
+    assert (await daemon.run("schedule", "resume", "yearly"))[0] == 0
+    assert (await daemon.run("schedule", "resume", "yearly"))[0] == 4
+    assert (await daemon.run("schedule", "next", "yearli"))[0] == 4
+    assert len(json.loads((await daemon.run("schedule", "next", "yearly", "--json"))[1])["slots"]) == 5
+    since = ("--since", "2024-06-01")
+    assert (await daemon.run("schedule", "backfill", "yearly", *since, "--dry-run"))[1].startswith("2 slots")
+    assert (await daemon.run("schedule", "backfill", "yearly", *since))[1].startswith("2 of 2")
+    assert (await daemon.run("schedule", "backfill", "yearly", *since))[1].startswith("0 of 2")
+    slots = json.loads((await daemon.run("schedule", "history", "yearly", "--json"))[1])["slots"]
+    assert [slot["outcome"] for slot in slots] == ["late", "late"]
+    assert (await daemon.run("schedule", "run", "yearly"))[1].startswith("run ")
+    assert (await daemon.run("schedule", "run", "auto_healing"))[0] == 1
+
+
+async def test_entities_explain_themselves(database_dsn: str, daemons: Daemons) -> None:
+    """Each entity says where it comes from and whether its tables can take it."""
+    daemon = daemons(database_dsn)
+    assert (await daemon.run("migrate"))[0] == 0
+    status, shown = await daemon.run("entity", "check", "product")
+    assert (status, "products is not there" in shown) == (1, True)
+    assert (await daemon.run("migrate", "--with-erp-tables"))[0] == 0
+    assert (await daemon.run("entity", "check"))[0] == 0
+    columns = json.loads((await daemon.run("entity", "explain", "product", "--json"))[1])["columns"]
+    assert {"products", "product_stock"} == {column["table"] for column in columns}
+    assert len(json.loads((await daemon.run("entity", "list", "--json"))[1])["entities"]) == 13
+    assert (await daemon.run("entity", "explain", "prodcut"))[0] == 4
+
+
 async def test_wrong_configurations_are_exit_78(database_dsn: str, daemons: Daemons) -> None:
     """A daemon with a broken configuration does not start, whatever is broken."""
     for more in ("[htpp]", "[schedule.x]\nevery = '1h'\nrun = 'pull.fulll'", "[schedule.x]\ncron = '61 * * * *'"):
