@@ -10,6 +10,7 @@ import anyio
 import httpx2
 import msgspec
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from actors.sandbox.options import Announcement
 from actors.sandbox_process import Options, SandboxDied, sandbox_process
@@ -50,7 +51,7 @@ def alive(pid: int) -> bool:
 async def gone(pid: int) -> bool:
     """Whether the process ends within ten seconds."""
     with anyio.move_on_after(10):
-        while alive(pid):
+        while alive(pid):  # noqa: ASYNC110 - another process's end is no event here
             await anyio.sleep(0.02)
         return True
     return False
@@ -109,7 +110,7 @@ async def test_dies_with_its_parent(tmp_path: Path) -> None:
             from tds_runtime import Context
 
             def announced(announcement):
-                print(announcement.pid, flush=True)
+                print(f"pid={announcement.pid}.", flush=True)
 
             options = Options(port=0, scale=0.02)
             anyio.run(lambda: sandbox_process.function(Context(), options=options, on_announced=announced))
@@ -117,7 +118,10 @@ async def test_dies_with_its_parent(tmp_path: Path) -> None:
     )
     async with await anyio.open_process([sys.executable, str(script)], stderr=None) as parent:
         assert parent.stdout is not None
-        pid = int(await parent.stdout.receive())
+        output = BufferedByteReceiveStream(parent.stdout)
+        with anyio.fail_after(20):
+            await output.receive_until(b"pid=", 4096)
+            pid = int(await output.receive_until(b".", 4096))
         parent.kill()
     assert await gone(pid)
 
