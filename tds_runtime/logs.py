@@ -133,7 +133,8 @@ class _Finish:
     def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
         level, name = event.pop("level"), event.pop("event")
         first = {"timestamp": _stamp(self._clock()), "level": level, "event": self._redactor.text(str(name))}
-        finished = first | self._redactor.fields({key: value for key, value in event.items() if value is not None})
+        told = {key: value for key, value in event.items() if value is not None and value != ""}
+        finished = first | self._redactor.fields(told)
         for observe in self._observers:
             observe(finished)
         return finished

@@ -80,7 +80,7 @@ def written(pipe: Pipe, logging_: logs.Logging) -> list[dict[str, Any]]:
 def test_an_event_is_one_json_line(pipe: Pipe) -> None:
     """A line says when, how severe and what, then who and the fields."""
     logging_ = configured(pipe)
-    logs.get("webhooks").info("webhook.stored", entity="product", count=3, nothing=None)
+    logs.get("webhooks").info("webhook.stored", entity="product", count=3, nothing=None, empty="")
     assert written(pipe, logging_) == [
         {
             "timestamp": "2026-11-21T12:00:00.123Z",

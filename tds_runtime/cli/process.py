@@ -9,7 +9,7 @@ import anyio
 
 from tds_runtime import config, http, journal, logs
 from tds_runtime.cli.output import Ended, Exit, Output
-from tds_runtime.cli.session import C, Host, Session
+from tds_runtime.cli.session import C, Host, Options, Session
 from tds_runtime.incarnation import collapse
 from tds_runtime.runtime import run
 from tds_runtime.spec import Child
@@ -27,7 +27,7 @@ def run_daemon(session: Session[C]) -> int:
         with _bound(settings.http) as listening:
             logs.get("process").info("process.starting", config=str(loaded.path), address=http.address(listening))
             host = Host(listening)
-            serve = partial(_serve, session.tree(settings, host), settings.runtime.grace, host, session.output)
+            serve = partial(_serve, session.tree(settings, host), settings.runtime, host, session.output)
             anyio.run(serve, backend="asyncio")
     except BaseExceptionGroup as group:
         raise collapse(group) from None
@@ -45,8 +45,10 @@ def _bound(options: http.Options) -> socket:
         raise Ended(f"cannot listen on {options.bind}: {error.strerror}; `[http] bind` says where to listen") from error
 
 
-async def _serve(tree: Child, grace: float, host: Host, output: Output) -> None:
-    runtime = host.runtime = run(tree, grace=grace, signals=True, sd_notify=True)
+async def _serve(tree: Child, options: Options, host: Host, output: Output) -> None:
+    runtime = host.runtime = run(
+        tree, grace=options.grace, signals=True, sd_notify=True, blocked_after=options.blocked_after
+    )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(journal.follow, runtime.events())
         async with runtime:

@@ -27,6 +27,8 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     grace: Duration = Duration("25s")
     """From the first SIGTERM to the end, whatever is in work."""
+    blocked_after: Duration = Duration("5s")
+    """An event loop that has not turned for so long is reported, with the stack that holds it."""
 
 
 class DaemonConfig(Protocol):
