@@ -23,6 +23,7 @@ class Case(Struct, kw_only=True, eq=False):
         facets: The facets to write.
         action: What the audit trail will call it; empty when nothing changes.
         rows: Rows written or removed, children included.
+        after_text: `after` as JSON, when it has been encoded already.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Case(Struct, kw_only=True, eq=False):
     before: Object | None = None
     after: Object | None = None
     rows: int = 0
+    after_text: str | None = None
 
     @classmethod
     def of(cls, task: Task, mapped: Mapped | None, state: State | None) -> Case:
@@ -71,3 +73,4 @@ class Case(Struct, kw_only=True, eq=False):
             self.before = {**(self.before or {}), **before}
         if after is not None:
             self.after = {**(self.after or {}), **after}
+            self.after_text = None

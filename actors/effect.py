@@ -18,11 +18,11 @@ from actors.zoho import changes
 from actors.zoho.changes import Object
 from actors.zoho.documents import Mapped, Values
 from actors.zoho.entities import Entity
-from actors.zoho.target import Children
+from actors.zoho.target import Children, Target
 from tds_runtime import records
 from tds_runtime.database import Connection
 from tds_runtime.queue import Completion, Task
-from tds_runtime.records import Audit, State
+from tds_runtime.records import Audit, Change, State
 from tds_runtime.task import Outcome
 
 _encode = msgspec.json.Encoder().encode
@@ -94,7 +94,7 @@ async def write(connection: Connection, entity: Entity, works: Sequence[Work]) -
             case.judge(can_refetch=entity.can_refetch)
     altered = await _upsert(connection, entity, [case for case in cases if case.verdict == "write"])
     await _remove(connection, entity, [case for case in cases if case.verdict == "delete"])
-    await records.write(connection, entity.name, _states(cases), [_audit(case) for case in cases if case.action])
+    await records.write(connection, entity.name, _states(cases), [_change(case) for case in cases if case.action])
     return Effect(
         completions=tuple(_completion(case) for case in cases if case.verdict != "refetch"),
         refetch=tuple((case.task.id, case.task.fence) for case in cases if case.verdict == "refetch"),
@@ -151,14 +151,22 @@ async def _upsert_rows(connection: Connection, entity: Entity, cases: Sequence[C
     if not cases:
         return ()
     target = entity.target
-    given = [(case.id, *case.row) for case in cases if case.row is not None]
-    rows = await connection.fetch(target.upsert, changes.rows_json(target.names, target.fields, given))
+    rows = await connection.fetch(target.upsert, f"[{','.join(_row_json(target, case) for case in cases)}]")
     written = {row[0]: row for row in rows}
     for case in cases:
         if case.id in written:
             case.local_id = written[case.id][1]
             case.rows += 1
     return tuple(case.id for case in cases if case.id not in written or not written[case.id][2])
+
+
+def _row_json(target: Target, case: Case) -> str:
+    """A new row is in the audit trail just as the upsert wants it, so it is encoded once."""
+    assert case.row is not None, "only rows that change are written"
+    if case.action != "insert":
+        return changes.row_json(target.names, target.fields, (case.id, *case.row))
+    case.after_text = changes.encoded(case.after) or "{}"
+    return changes.keyed(target.id_column, case.id, case.after_text)
 
 
 async def _replace_children(connection: Connection, children: Children, cases: Sequence[Case]) -> None:
@@ -177,7 +185,8 @@ async def _replace_children(connection: Connection, children: Children, cases: S
     if removed:
         await connection.execute(children.remove, *map(list, zip(*removed, strict=True)))
     if written:
-        await connection.execute(children.upsert, changes.rows_json(children.names, children.fields, written))
+        texts = [changes.row_json(children.names, children.fields, row) for row in written]
+        await connection.execute(children.upsert, f"[{','.join(texts)}]")
 
 
 def _note_children(case: Case, children: Children, difference: tuple[Object, Object]) -> None:
@@ -254,19 +263,18 @@ def _seen_again(case: Case) -> bool:
     return case.verdict == "unchanged" and case.state is not None and case.state.tombstoned_at is None
 
 
-def _audit(case: Case) -> Audit:
-    return Audit(
+def _change(case: Case) -> Change:
+    line = Audit(
         source_entity_id=case.id,
         action=case.action,
         local_id=case.local_id,
-        before=changes.encoded(case.before),
-        after=changes.encoded(case.after),
         source_modified_at=case.version.modified_at if case.version else case.task.source_modified_at,
         task_id=case.task.id,
         run_id=case.task.run_id,
         correlation_id=case.task.correlation_id,
         reason=case.task.reason,
     )
+    return Change(line, changes.encoded(case.before), case.after_text or changes.encoded(case.after))
 
 
 def _completion(case: Case) -> Completion:

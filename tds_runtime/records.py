@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from tds_runtime import sql
 from tds_runtime.database import Connection
@@ -64,19 +64,25 @@ class Version(Struct, frozen=True, kw_only=True):
     variant: str = ""
 
 
-class Audit(Struct, frozen=True, kw_only=True):
-    """One line of the audit trail: `before` and `after` are JSON objects of what changed, encoded already."""
+class Audit(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the audit trail, but for what stood there before and after."""
 
     source_entity_id: str
     action: str
     local_id: str | None = None
-    before: Raw | None = None
-    after: Raw | None = None
     source_modified_at: datetime | None = None
     task_id: int | None = None
     run_id: int | None = None
     correlation_id: str = ""
     reason: str = ""
+
+
+class Change(Struct, frozen=True):
+    """A line of the audit trail with JSON objects of what was changed in it, before and after."""
+
+    line: Audit
+    before: str | None = None
+    after: str | None = None
 
 
 # --- the rules
@@ -203,12 +209,21 @@ def _states(rows: Iterable[Any]) -> dict[str, State]:
     }
 
 
-async def write(connection: Connection, entity_type: str, states: Mapping[str, State], audits: Sequence[Audit]) -> None:
+async def write(
+    connection: Connection, entity_type: str, states: Mapping[str, State], changes: Sequence[Change]
+) -> None:
     """Store states and audit lines in the caller's transaction; `lock` must have come before in it."""
-    if not states and not audits:
+    if not states and not changes:
         return
     rows = [_row(found, state) for found, state in sorted(states.items())]
-    await connection.execute(sql.load("records/write"), entity_type, _encode(rows).decode(), _encode(audits).decode())
+    await connection.execute(
+        sql.load("records/write"),
+        entity_type,
+        _encode(rows).decode(),
+        _encode([change.line for change in changes]).decode(),
+        [change.before for change in changes],
+        [change.after for change in changes],
+    )
 
 
 def _row(found: str, state: State) -> dict[str, Any]:

@@ -270,6 +270,15 @@ def test_a_faulty_mapping_is_refused_with_its_place(directory: Path, old: str, n
     assert expected in found[-1] or (expected == "columns" and found)
 
 
+def test_a_column_that_would_stay_empty_is_refused(directory: Path) -> None:
+    """Where every changed row is fetched, list rows are not written, so nothing can stand in them alone."""
+    text = SMALL.replace(
+        'list_key = "widgets"', 'list_key = "widgets"\ndetail = "/w/{id}"\ndetail_key = "w"\ndetails = "changed"'
+    )
+    (directory / "widget.toml").write_text(text + 'size = { path = "size", facet = "row" }\n')
+    assert refused(directory)[0].startswith("widget.toml:19:33: list rows are not written where details are called")
+
+
 def test_names_that_postgres_would_confuse_are_refused(directory: Path) -> None:
     """Two columns that are one after 63 bytes are named, both of them."""
     one, two = "c" * 63 + "a", "c" * 63 + "b"

@@ -103,23 +103,22 @@ def children_audit(fields: Sequence[Field], old: Rows, removed: Iterable[str], w
     return before, after
 
 
-def rows_json(names: Sequence[str], fields: Sequence[Field], rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as the JSON text that an upsert takes; each begins with its keys, the values of the fields follow."""
+def encoded(value: Object | None) -> str | None:
+    """An object of the audit trail as JSON text."""
+    return None if value is None else _encode(value).decode()
+
+
+def row_json(names: Sequence[str], fields: Sequence[Field], row: Sequence[Any]) -> str:
+    """A row as the JSON object that an upsert takes; it begins with its keys, the values of the fields follow."""
     keys = len(names) - len(fields)
-    documents = [keys + place for place, field in enumerate(fields) if field.type == "jsonb"]
-    if documents:
-        rows = [_embedding(row, documents) for row in rows]
-    return _encode([dict(zip(names, row, strict=True)) for row in rows]).decode()
+    values = list(row)
+    for place, field in enumerate(fields, keys):
+        if field.type == "jsonb" and values[place] is not None:
+            values[place] = Raw(values[place].encode())
+    return _encode(dict(zip(names, values, strict=True))).decode()
 
 
-def _embedding(row: Sequence[Any], places: Iterable[int]) -> list[Any]:
-    embedded = list(row)
-    for place in places:
-        if embedded[place] is not None:
-            embedded[place] = Raw(embedded[place].encode())
-    return embedded
-
-
-def encoded(value: Object | None) -> Raw | None:
-    """An object of the audit trail as JSON."""
-    return None if value is None else Raw(_encode(value))
+def keyed(name: str, key: str, encoded_row: str) -> str:
+    """A row that is encoded already, with its key put in front."""
+    head = _encode({name: key}).decode()
+    return head if encoded_row == "{}" else f"{head[:-1]},{encoded_row[1:]}"

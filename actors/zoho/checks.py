@@ -28,6 +28,7 @@ def of_file(name: str, found: EntityMapping, document: Document) -> Iterator[Pro
     yield from _of_webhook(found, document)
     yield from _of_target(found, document)
     yield from _of_columns(("columns",), found.columns, document)
+    yield from _rows_never_written(found, document)
     for index, child in enumerate(found.children):
         yield from _of_child(("children", index), child, document)
         if child.table in found.columns:
@@ -41,6 +42,14 @@ def _of_sources(found: EntityMapping, document: Document) -> Iterator[Problem]:
         if names[source.name] > 1 or (not source.name and len(names) > 1):
             yield document.problem((*where, "name"), "several sources need a name each, all different")
         yield from _of_source(where, source, document)
+
+
+def _rows_never_written(found: EntityMapping, document: Document) -> Iterator[Problem]:
+    if any(source.details == "changed" for source in found.source):
+        for name, column in found.columns.items():
+            if column.facet == "row":
+                message = "list rows are not written where details are called; this column would stay empty"
+                yield document.problem(("columns", name, "facet"), message)
 
 
 def _of_source(where: Where, source: Source, document: Document) -> Iterator[Problem]:

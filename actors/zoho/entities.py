@@ -119,6 +119,8 @@ class Entity:
 
     def _record(self, body: bytes, kind: Kind, content_type: str) -> Document:
         found = payload.delivered(body, content_type) if kind == "webhook" else payload.parse(body)
+        if kind == "list" and isinstance(found, dict):
+            return found  # list rows come alone, and are many
         keys = self.webhook.keys if self.webhook and kind == "webhook" else ()
         return unwrapped(found, [*keys, *(source.detail_key for source in self.sources)], self._is_record)
 

@@ -6,11 +6,10 @@ from typing import Any
 import asyncpg
 import pytest
 from fixtures.documents import NOON
-from msgspec import Raw
 
 from tds_runtime import records, sql
 from tds_runtime.database import Database
-from tds_runtime.records import Audit, State
+from tds_runtime.records import Audit, Change, State
 
 pytestmark = pytest.mark.anyio
 
@@ -23,9 +22,9 @@ FULL = State(
 )
 
 
-async def write(database: Database, states: dict[str, State], *audits: Audit, entity: str = "product") -> None:
+async def write(database: Database, states: dict[str, State], *changes: Change) -> None:
     async with database.transaction() as connection:
-        await records.write(connection, entity, states, audits)
+        await records.write(connection, "product", states, changes)
 
 
 async def test_states_come_back_as_they_were_written(database: Database) -> None:
@@ -43,10 +42,11 @@ async def test_states_come_back_as_they_were_written(database: Database) -> None
 async def test_the_audit_trail_keeps_what_it_is_given(database: Database) -> None:
     """Before and after are kept as JSON, with who, why and when; ids rise in the order of writing."""
     line = Audit(
-        source_entity_id="1", action="update", local_id="7", before=Raw(b'{"price":1.50}'), after=Raw(b'{"price":2}'),
-        source_modified_at=NOON, task_id=5, run_id=6, correlation_id="c", reason="r",
+        source_entity_id="1", action="update", local_id="7", source_modified_at=NOON, task_id=5, run_id=6,
+        correlation_id="c", reason="r",
     )  # fmt: skip
-    await write(database, {}, line, Audit(source_entity_id="1", action="delete"))
+    removal = Audit(source_entity_id="1", action="delete")
+    await write(database, {}, Change(line, '{"price":1.50}', '{"price":2}'), Change(removal))
     newest, oldest = await database.fetch(sql.load("records/history"), "product", "1", None, 10)
     assert (newest["action"], newest["before"], newest["after"]) == ("delete", None, None)
     assert tuple(oldest)[2:] == (

@@ -1,7 +1,8 @@
 -- Notes which versions are stored now and what the effect changed, in one round trip. Relies on the primary key, on one
 -- row per record in $2, in key order, and on being the only writer of these records (lock.sql came before in this
--- transaction). Rows come as JSON texts: encoding eighteen arrays costs the client several times as much.
--- $1 entity_type, $2 states, $3 audit lines
+-- transaction). Rows come as JSON texts: encoding eighteen arrays costs the client several times as much; before and after
+-- come as arrays of texts, so that the large ones are read once.
+-- $1 entity_type, $2 states, $3 audit lines, $4 their before, $5 their after
 WITH state AS (
     INSERT INTO tds_record_state AS s (
         entity_type, source_entity_id, variant, modified_at, observed_at, tombstoned_at, facets, current_facets)
@@ -15,9 +16,14 @@ WITH state AS (
            updated_at = now()
 )
 INSERT INTO tds_audit_trail (
-    entity_type, source_entity_id, action, local_id, before, after, source_modified_at, task_id, run_id, correlation_id,
-    reason)
-SELECT $1, i.*
-FROM json_to_recordset($3::json) AS i (
-    source_entity_id text, action text, local_id text, before jsonb, after jsonb, source_modified_at timestamptz,
-    task_id bigint, run_id bigint, correlation_id text, reason text)
+    entity_type, source_entity_id, action, local_id, source_modified_at, task_id, run_id, correlation_id, reason, before,
+    after)
+SELECT $1, i.id, i.action, i.local_id, i.modified_at, i.task_id, i.run_id, COALESCE(i.correlation_id, ''),
+       COALESCE(i.reason, ''), i.before::jsonb, i.after::jsonb
+FROM ROWS FROM (
+    json_to_recordset($3::json) AS (
+        source_entity_id text, action text, local_id text, source_modified_at timestamptz, task_id bigint, run_id bigint,
+        correlation_id text, reason text),
+    unnest($4::text[]),
+    unnest($5::text[])
+) AS i (id, action, local_id, modified_at, task_id, run_id, correlation_id, reason, before, after)
