@@ -110,7 +110,7 @@ async def test_dies_with_its_parent(tmp_path: Path) -> None:
             from tds_runtime import Context
 
             def announced(announcement):
-                print(f"pid={announcement.pid}.", flush=True)
+                print(f"announced {announcement.pid}.", flush=True)
 
             options = Options(port=0, scale=0.02)
             anyio.run(lambda: sandbox_process.function(Context(), options=options, on_announced=announced))
@@ -119,10 +119,12 @@ async def test_dies_with_its_parent(tmp_path: Path) -> None:
     async with await anyio.open_process([sys.executable, str(script)], stderr=None) as parent:
         assert parent.stdout is not None
         output = BufferedByteReceiveStream(parent.stdout)
-        with anyio.fail_after(20):
-            await output.receive_until(b"pid=", 4096)
-            pid = int(await output.receive_until(b".", 4096))
-        parent.kill()
+        try:
+            with anyio.fail_after(20):
+                await output.receive_until(b"announced ", 4096)
+                pid = int(await output.receive_until(b".", 4096))
+        finally:
+            parent.kill()
     assert await gone(pid)
 
 
