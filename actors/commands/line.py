@@ -9,7 +9,21 @@ from contextlib import closing
 from cyclopts import App
 
 from actors import schedules
-from actors.commands import bench, checks, demo, entity, init, sandbox, schedule, sync, token
+from actors.commands import (
+    alert,
+    audit,
+    bench,
+    breaker,
+    checks,
+    demo,
+    entity,
+    inbox,
+    init,
+    sandbox,
+    schedule,
+    sync,
+    token,
+)
 from actors.tree import Config, tree
 from actors.zoho import absent, entities
 from tds_runtime import cli, logs
@@ -19,10 +33,10 @@ from tds_runtime.cli.status import Thresholds
 def command_line(session: cli.Session[Config]) -> App:
     """Every verb."""
     app = cli.app(session, statements=_statements, thresholds=_thresholds, checks=(checks.target_tables, checks.source))
-    sync.register(app, session)
-    schedule.register(app, session)
-    entity.register(app, session)
-    token.register(app, session)
+    for noun in (sync, schedule, entity):
+        noun.register(app, session)
+    for shared in (inbox, audit, alert, breaker, token):
+        shared.register(app, session)
     init.register(app, session.output)
     demo.register(app, session.output)
     sandbox.register(app)
