@@ -277,7 +277,7 @@ def _reachable_programs() -> Path:
 
 
 def _can_enter(path: Path) -> bool:
-    """Whether the user that the server runs as may pass the directories down to `path`; what is missing will be made."""
+    """Whether the server's user may pass the directories down to `path`; what is missing will be made."""
     owner = _owner()
     if owner is None:
         return True

@@ -142,9 +142,9 @@ def _host() -> str:
 
 
 def _process(pid: int) -> str:
-    """Return pid and start time, or "" when there is no such process."""
+    """Return pid and start time, or "" when there is no such process, or one that is dead and not yet reaped."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    return f"{pid}:{stat.rpartition(')')[2].split()[19]}"
+    return "" if fields[0] in {"Z", "X"} else f"{pid}:{fields[19]}"

@@ -145,8 +145,8 @@ async def test_a_frozen_owner_changes_nothing(database: Database, database_dsn: 
 
 
 @pytest.fixture
-async def own_server(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Server]:
-    server = Server(tmp_path / "pg")
+async def own_server(postgres_directory: Path, anyio_backend: str) -> AsyncIterator[Server]:
+    server = Server(postgres_directory)
     await server.start()
     yield server
     await server.stop()

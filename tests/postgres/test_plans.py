@@ -76,10 +76,9 @@ HOT: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def debian_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = Server(tmp_path_factory.mktemp("fifteen"), programs=DEBIAN)
-    server.data_directory.parent.chmod(0o755)
+@pytest.fixture
+def debian_dsn(postgres_directory: Path) -> Iterator[str]:
+    server = Server(postgres_directory, programs=DEBIAN)
     yield anyio.run(server.start)
     anyio.run(server.stop)
 

@@ -66,16 +66,16 @@ async def test_statements_wait_for_the_schema(empty_dsn: str) -> None:
     assert database.state == "down"
 
 
-async def test_an_embedded_server_that_dies_is_started_again(tmp_path: Path) -> None:
+async def test_an_embedded_server_that_dies_is_started_again(postgres_directory: Path) -> None:
     """The server is ours: it starts, comes back after a kill, and stops with us."""
-    options = Options(dsn="embedded", data_directory=tmp_path / "pg")
+    options = Options(dsn="embedded", data_directory=postgres_directory)
     database, server, ctx = Database(options), Server(options.data_directory), Context()
     with States() as states:
         run = partial(storage.function, ctx, database=database, server=server, on_change=states.told)
         async with anyio.create_task_group() as group:
             group.start_soon(run)
             await states.until("up")
-            await anyio.run_process(["kill", "-9", (tmp_path / "pg/data/postmaster.pid").read_text().split()[0]])
+            await anyio.run_process(["kill", "-9", (postgres_directory / "data/postmaster.pid").read_text().split()[0]])
             await ask_until_gone(database)
             await states.until("up")
             assert await database.fetchval("SELECT count(*) FROM tds_sync_queue") == 0
