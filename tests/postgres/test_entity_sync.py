@@ -4,18 +4,20 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import anyio
 import pytest
-from fixtures.documents import audit, create_tables, invoice, item, product, put, shipped
+from fixtures.documents import NOON, audit, create_tables, invoice, item, product, put, shipped
 
 from actors.entity_sync import SUSPECT, Synced, entity_sync
 from actors.messages import Wake
 from actors.settlement import MAPPED_AT_A_TIME, Settlement
 from actors.zoho.entities import Entities
-from tds_runtime import Context, Inbox, Supervisor, run
+from tds_runtime import Context, Inbox, Supervisor, intake, run
 from tds_runtime.database import Connection, Database
 from tds_runtime.errors import DatabaseGone
+from tds_runtime.intake import Delivery
 from tds_runtime.queue import Change, Options, Queue, Task
 
 pytestmark = pytest.mark.anyio
@@ -105,12 +107,29 @@ async def test_what_an_earlier_life_held_is_given_back_first(queue: Queue, mappe
     assert await names(queue) == {"1": "Item 1"}
 
 
+def delivery(record: str, body: bytes, content_type: str) -> Delivery:
+    return Delivery(
+        source="zoho", entity_type="product", source_entity_id=record, operation="upsert", modified_at=NOON, body=body,
+        content_type=content_type, query="", correlation_id=f"c{record}",
+    )  # fmt: skip
+
+
 async def test_deliveries_in_every_shape(queue: Queue, mapped: Entities) -> None:
-    """A webhook's JSON reaches the table just as a list row does, and each ends visibly."""
-    await put(queue, product("1", kind="webhook"), product("2"))
-    seen = await sync(queue, mapped)
-    assert seen[0].outcomes == {"applied": 2}
-    assert await names(queue) == {"1": "Item 1", "2": "Item 2"}
+    """JSON, JSON in a form field and plain form fields reach the table alike, with the delivery's correlation id."""
+    form = "application/x-www-form-urlencoded"
+    fields = {"item_id": "3", "name": "Item 3", "rate": "12.50", "status": "active", "stock_on_hand": ""}
+    deliveries = [
+        delivery("1", json.dumps({"item": item("1")}).encode(), "application/json;charset=UTF-8"),
+        delivery("2", urlencode({"JSONString": json.dumps({"item": item("2")})}).encode(), form),
+        delivery("3", urlencode(fields).encode(), form),
+    ]
+    await intake.store(queue.database, deliveries)
+    [synced] = await sync(queue, mapped)
+    assert synced.outcomes == {"applied": 3}
+    rows = await queue.database.fetch("SELECT zoho_item_id, name, price::float FROM products ORDER BY 1")
+    assert [tuple(row) for row in rows] == [(record, f"Item {record}", 12.5) for record in "123"]
+    trail = await queue.database.fetch("SELECT source_entity_id, correlation_id FROM tds_audit_trail ORDER BY 1")
+    assert [tuple(row) for row in trail] == [("1", "c1"), ("2", "c2"), ("3", "c3")]
 
 
 async def test_mapping_lets_others_run(queue: Queue, mapped: Entities) -> None:
@@ -296,4 +315,3 @@ async def test_an_invoice_and_its_lines(queue: Queue, mapped: Entities) -> None:
     await put(queue, Change(entity_type="invoice", source_entity_id="1", payload=body, payload_kind="detail"))
     [synced] = await sync(queue, mapped, "invoice")
     assert (synced.outcomes, synced.rows) == ({"applied": 1}, 4)
-    assert item("1")["item_id"] == "1"
