@@ -238,7 +238,10 @@ def is_loopback(scope: Scope) -> bool:
     client = scope.get("client")
     if client is None or any(name in _FORWARDING for name, _ in scope["headers"]):
         return False
-    return ipaddress.ip_address(client[0].partition("%")[0]).is_loopback
+    try:
+        return ipaddress.ip_address(client[0].partition("%")[0]).is_loopback
+    except ValueError:
+        return False  # a transport without addresses
 
 
 def _check(scope: Scope, limits: Limits) -> None:

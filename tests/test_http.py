@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from tds_runtime import http, problem
 from tds_runtime.context import Context
-from tds_runtime.gate import STOPPING
+from tds_runtime.gate import STOPPING, Gate, Limits, allowed_hosts, is_loopback
 from tds_runtime.http import Options
 
 pytestmark = pytest.mark.anyio
@@ -394,6 +394,66 @@ async def test_answers_are_told_to_the_observer_under_their_route() -> None:
             await server.talk(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
             stop.set()
     assert seen == [("/echo", 200), ("", 404), ("", 421)]
+
+
+@pytest.mark.parametrize(
+    ("client", "headers", "expected"),
+    [
+        (("127.0.0.1", 1), [], True),
+        (("127.8.9.1", 1), [], True),
+        (("::1", 1), [], True),
+        (("fe80::1%eth0", 1), [], False),
+        (("203.0.113.9", 1), [], False),
+        (("127.0.0.1", 1), [(b"x-forwarded-for", b"127.0.0.1")], False),
+        (("127.0.0.1", 1), [(b"forwarded", b"for=127.0.0.1")], False),
+        (("no address", 1), [], False),
+        (None, [], False),
+    ],
+)
+def test_local_is_who_is_here_without_a_proxy(
+    client: tuple[str, int] | None, headers: list[tuple[bytes, bytes]], expected: bool
+) -> None:
+    """A loopback address counts only when nobody says that the request was forwarded."""
+    assert is_loopback({"client": client, "headers": headers}) is expected
+
+
+@pytest.mark.parametrize(
+    ("bind", "configured", "host", "expected"),
+    [
+        ("127.0.0.1:8001", [], "localhost:8001", True),
+        ("127.0.0.1:8001", [], "[::1]:8001", True),
+        ("127.0.0.1:8001", [], "sync.example", False),
+        ("127.0.0.1:8001", ["Sync.Example"], "sync.example", True),
+        ("0.0.0.0:8001", [], "anything.example:80", True),
+        ("0.0.0.0:8001", [], "any thing", False),
+        ("0.0.0.0:8001", [], "", False),
+        ("0.0.0.0:8001", ["sync.example"], "localhost", False),
+        ("127.0.0.1:8001", [], "localhost:http", False),
+    ],
+)
+async def test_the_name_that_is_asked_for_must_be_served(
+    bind: str, configured: list[str], host: str, expected: bool
+) -> None:
+    """Loopback names on loopback, the configured ones everywhere, any well-formed one where none is configured."""
+    seen: list[int] = []
+
+    async def app(scope: dict[str, object], receive: object, send: Callable[[object], Awaitable[None]]) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, object]) -> None:
+        if "status" in message:
+            seen.append(message["status"])
+
+    gate = Gate(app, limits=Limits(hosts=allowed_hosts(bind, configured)), stopping=anyio.Event())
+    scope = {"type": "http", "http_version": "1.1", "method": "GET", "raw_path": b"/", "query_string": b"", "path": "/"}
+    await gate({**scope, "headers": [(b"host", host.encode())]}, receive, send)
+    assert seen == [200 if expected else 421]
+    assert gate.statistics().served == int(expected)
+    assert gate.statistics().refused == ({} if expected else {"host": 1})
 
 
 def test_a_taken_address_is_an_error_at_once() -> None:

@@ -42,8 +42,11 @@ def answer(value: object, status: int = 200, *, background: BackgroundTask | Non
 
 def read(request: Request, kind: type[T]) -> T:
     """The JSON body as a `kind`, an empty body as `{}`; `Refusal` 400 or 422 that says what is wrong."""
+    body = request.scope[BODY] or b"{}"
+    if b"\\u0000" in body:
+        raise Refusal(422, "No text here has a NUL character.")
     try:
-        return msgspec.json.decode(request.scope[BODY] or b"{}", type=kind)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise Refusal(422, "The body does not say what it should.", errors=(str(error),)) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

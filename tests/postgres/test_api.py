@@ -374,6 +374,8 @@ async def test_every_entity_can_be_pulled(site: Site) -> None:
         (b"[]", 422),
         (b'{"kind": "never"}', 422),
         (b'{"typo": 1}', 422),
+        (b'{"reason": "a\\u0000b"}', 422),
+        (b'{"reason": "\\ud800"}', 400),
     ],
     ids=lambda value: repr(value)[:24],
 )
