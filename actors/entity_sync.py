@@ -15,7 +15,9 @@ from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from actors.messages import Wake
+from actors.refusals import TargetUnfit
 from actors.settlement import Prepared, Settled, Settlement
+from actors.zoho import tables
 from actors.zoho.entities import Entity
 from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out
 from tds_runtime.database import Database
@@ -79,12 +81,16 @@ async def entity_sync(
         holds_lease: Whether this process may still work on what it claimed.
         observe: Told of every batch.
         idle: Seconds without a wake-up until it looks on its own; the queue's own look each second is what wakes it.
+
+    Raises:
+        TargetUnfit: The target table is missing, somebody else's, or not what the mapping says.
     """
     ctx.ready()
     settlement = Settlement(entity, database, queue)
     sync = _Sync(ctx, entity, queue, settlement=settlement, holds_lease=holds_lease, observe=observe)
     with suppress(Outage):  # only raised when the actor is to stop
         await sync.give_back()
+        await sync.inspect(database)
         await sync.drain()
         while not inbox.ended:
             await inbox.receive(within=idle)
@@ -112,6 +118,7 @@ class _Sync:
         self._options: Options = queue.options
         self._working = 0
         self._in_doubt = False
+        self._unfit: TargetUnfit | None = None
         self._drift: set[str] = set()
 
     async def give_back(self) -> None:
@@ -120,10 +127,27 @@ class _Sync:
         if moved.ids:
             self._log.warning("tasks.returned", returned=len(moved.returned), buried=len(moved.buried))
 
+    async def inspect(self, database: Database) -> None:
+        """Look at the target before anything is written: a table of that name may be somebody else's.
+
+        Raises:
+            TargetUnfit: It is not there, not ours, or not what the mapping says.
+        """
+
+        async def faults() -> tuple[str, ...]:
+            async with database.connection() as connection:
+                return await tables.faults(connection, self._entity.tables)
+
+        found = await ride_out(self._ctx, "database", faults)
+        if found:
+            raise TargetUnfit("; ".join(found))
+
     async def drain(self) -> None:
         """Settle until a claim comes back empty."""
         async with anyio.create_task_group() as group:
             self._start_worker(group)
+        if self._unfit is not None:
+            raise self._unfit
         if self._in_doubt:
             self._in_doubt = False
             await self.give_back()
@@ -145,10 +169,14 @@ class _Sync:
 
     async def _left(self, tasks: Sequence[Task]) -> bool:
         """Whether the actor is to stop; then it gives back what it has taken and not begun."""
-        if not self._ctx.stopping.is_set():
+        if not self._ctx.stopping.is_set() and self._unfit is None:
             return False
-        await self._queue.release([(task.id, task.fence) for task in tasks])
+        await self._release(tasks)
         return True
+
+    async def _release(self, tasks: Sequence[Task]) -> int:
+        leases = [(task.id, task.fence) for task in tasks]
+        return len((await ride_out(self._ctx, "database", lambda: self._queue.release(leases))).ids)
 
     async def _claim(self) -> list[Task]:
         while not self._holds_lease() and not self._ctx.stopping.is_set():
@@ -193,9 +221,13 @@ class _Sync:
         try:
             return await ride_out(self._ctx, "database", settle)
         except LeaseLost:
-            leases = [(task.id, task.fence) for task in tasks]
-            moved = await ride_out(self._ctx, "database", lambda: self._queue.release(leases))
-            self._log.warning("lease.lost", tasks=len(tasks), released=len(moved.ids), after_outage=tries > 1)
+            released = await self._release(tasks)
+            self._log.warning("lease.lost", tasks=len(tasks), released=released, after_outage=tries > 1)
+            return None
+        except TargetUnfit as error:
+            # No task is to blame, so none may spend an attempt on it; the actor fails once every batch is given back.
+            await self._release(tasks)
+            self._unfit = error
             return None
         finally:
             self._in_doubt = self._in_doubt or tries > 1

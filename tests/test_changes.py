@@ -5,8 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from actors.zoho import changes
-from actors.zoho.columns import ABSENT
 from actors.zoho.documents import Mapped
+from actors.zoho.finding import ABSENT
 from actors.zoho.target import Field
 
 FIELDS = (

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.zoho import columns
-from actors.zoho.columns import ABSENT, Missing, Unfit
+from actors.zoho.columns import Missing, Unfit
+from actors.zoho.finding import ABSENT
 from actors.zoho.mapping import Column
 
 

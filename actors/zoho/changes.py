@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Raw
 
 from actors.zoho import payload
-from actors.zoho.columns import ABSENT, normal
+from actors.zoho.columns import normal
 from actors.zoho.documents import Mapped, Values
+from actors.zoho.finding import ABSENT
 from actors.zoho.target import Field
 
 Object = dict[str, Any]

@@ -5,29 +5,18 @@ Compiled once at start, so that mapping a record is a walk over functions and no
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal
-from typing import Any, Final
+from typing import Any
 
 from actors.zoho import payload
-from actors.zoho.mapping import Column, Paths, Transform, Type
+from actors.zoho.finding import ABSENT, finder
+from actors.zoho.mapping import Column, Transform, Type
 from actors.zoho.payload import Document, Malformed
 from tds_runtime.errors import Error
 
-
-class Absent:
-    """Says that a document does not speak about a column."""
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-
-ABSENT: Final = Absent()
-
-Find = Callable[[Document], Any]
 Convert = Callable[[Any], Any]
 Read = Callable[[Document], Any]
 
@@ -100,90 +89,6 @@ def default_of(column: Column) -> Any:
     if column.equals is not None:
         return _boolean(column.default)
     return converter(column)(Decimal(str(column.default)) if isinstance(column.default, float) else column.default)
-
-
-# --- where a value stands
-
-
-def finder(path: Paths) -> Find:
-    """A function that finds a value by its path; of several paths the first that holds something."""
-    if isinstance(path, str):
-        return _find_one(path)
-    finders = [_find_one(one) for one in path]
-    return finders[0] if len(finders) == 1 else _first_of(finders)
-
-
-def _first_of(finders: Iterable[Find]) -> Find:
-    candidates = tuple(finders)
-
-    def find(document: Document) -> Any:
-        found: Any = ABSENT
-        for candidate in candidates:
-            value = candidate(document)
-            if value is not ABSENT:
-                if value is not None and value != "":
-                    return value
-                found = None
-        return found
-
-    return find
-
-
-def _find_one(path: str) -> Find:
-    if "*" in path:
-        return _find_matching(path)
-    first, *rest = path.split(".")
-    if rest:
-        return _find_inside(first, [int(part) if part.isdigit() else part for part in rest])
-
-    def find(document: Document) -> Any:
-        return document.get(first, ABSENT)
-
-    return find
-
-
-def _find_inside(first: str, rest: list[str | int]) -> Find:
-    def find(document: Document) -> Any:
-        value = document.get(first, ABSENT)
-        for part in rest:
-            value = _step(value, part)
-        return value
-
-    return find
-
-
-def _step(value: Any, part: str | int) -> Any:
-    if isinstance(value, dict):
-        return value.get(str(part), ABSENT)
-    if isinstance(value, list) and isinstance(part, int) and part < len(value):
-        return value[part]
-    return ABSENT
-
-
-def _find_matching(pattern: str) -> Find:
-    prefix = pattern.removesuffix("*")
-    if "*" not in prefix:
-        return _find_beginning(prefix)
-    matches = re.compile(fnmatch.translate(pattern)).match
-
-    def find(document: Document) -> Any:
-        found = {key: value for key, value in document.items() if matches(key)}
-        return found or ABSENT
-
-    return find
-
-
-def _find_beginning(prefix: str) -> Find:
-    def find(document: Document) -> Any:
-        names = [key for key in document if key.startswith(prefix)]
-        return {key: document[key] for key in names} if names else ABSENT
-
-    return find
-
-
-def top_level(paths: Paths) -> frozenset[str]:
-    """The keys of a document that a path begins with; patterns as they are written."""
-    return frozenset(path.partition(".")[0] for path in ([paths] if isinstance(paths, str) else paths))
 
 
 # --- what a value becomes

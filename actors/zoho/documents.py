@@ -16,7 +16,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from actors.zoho import columns, mapping, payload
-from actors.zoho.columns import ABSENT, Missing, Read, Unfit
+from actors.zoho.columns import Missing, Read, Unfit
+from actors.zoho.finding import ABSENT, finder, top_level
 from actors.zoho.payload import Document, Malformed
 from actors.zoho.target import Field
 from tds_runtime.errors import Error
@@ -87,8 +88,8 @@ class Shape:
         self._readers = {kind: _readers(source.columns, kind) for kind in CONTAINED}
         self._facets = {facet: _picker(fields, facet) for facet in FACETS}
         self._children = tuple(_Rows(child) for child in source.children)
-        self._id = columns.finder(source.record.id)
-        self._modified = columns.finder(source.record.modified or "@none")
+        self._id = finder(source.record.id)
+        self._modified = finder(source.record.modified or "@none")
         self._known = _Known(source)
         self._keeps_unknown = bool(source.target.unknown)
 
@@ -223,7 +224,7 @@ class _Rows:
         self.table = shape.table
         self.in_list = shape.facet == "list"
         self._paths = [shape.path] if isinstance(shape.path, str) else list(shape.path)
-        self._finders = [(path, columns.finder(path)) for path in self._paths]
+        self._finders = [(path, finder(path)) for path in self._paths]
         self._expand = shape.expand
         self._key = columns.reader(mapping.Column(path=shape.key or "@none"))
         self._readers = [(name, columns.reader(column)) for name, column in shape.columns.items()]
@@ -269,7 +270,7 @@ class _Known:
     def __init__(self, source: mapping.Mapping) -> None:
         paths = [source.record.id, source.record.modified, *(column.path for column in source.columns.values())]
         paths += [child.path for child in source.children]
-        names = {"@variant", *source.ignored}.union(*map(columns.top_level, paths))
+        names = {"@variant", *source.ignored}.union(*map(top_level, paths))
         self._patterns = [re.compile(fnmatch.translate(name)) for name in names if "*" in name]
         self._names = {name for name in names if "*" not in name}
 

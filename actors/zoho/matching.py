@@ -13,9 +13,9 @@ from typing import Any
 from msgspec import Struct
 
 from actors.zoho import changes, payload
-from actors.zoho.columns import ABSENT
 from actors.zoho.documents import Mapped, Values
 from actors.zoho.entities import Entity
+from actors.zoho.finding import ABSENT
 from tds_runtime.database import Connection
 
 Children = Mapping[str, Mapping[str, Values]]

@@ -12,7 +12,9 @@ from fixtures.documents import NOON, audit, create_tables, invoice, item, produc
 
 from actors.entity_sync import SUSPECT, Synced, entity_sync
 from actors.messages import Wake
+from actors.refusals import TargetUnfit
 from actors.settlement import MAPPED_AT_A_TIME, Settlement
+from actors.zoho import tables
 from actors.zoho.entities import Entities
 from tds_runtime import Context, Inbox, Supervisor, intake, run
 from tds_runtime.database import Connection, Database
@@ -220,6 +222,42 @@ async def test_nothing_is_claimed_without_a_lease(queue: Queue, mapped: Entities
     quick = Queue(queue.database, boot_id="this", options=Options(lease=queue.options.lease.__class__("100ms")))
     await sync(quick, mapped, holds_lease=lambda: next(answers, True))
     assert await names(queue) == {"1": "Item 1"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("DROP TABLE products CASCADE", "table products is not there"),
+        ("COMMENT ON TABLE products IS 'ours'", "adopt = true"),
+        ("ALTER TABLE product_stock DROP COLUMN is_primary", "has no column is_primary"),
+    ],
+)
+async def test_an_unfit_target_is_left_alone(queue: Queue, mapped: Entities, statement: str, reason: str) -> None:
+    """A table that is missing, somebody else's or changed is not written, with a reason and no attempt spent."""
+    await put(queue, product("1"))
+    await queue.database.execute(statement)
+    with pytest.raises(TargetUnfit, match=reason):
+        await sync(queue, mapped)
+    row = await queue.database.fetchrow("SELECT status, attempt_count FROM tds_sync_queue")
+    assert row is not None
+    assert tuple(row) == ("pending", 0)
+
+
+async def test_a_target_that_becomes_unfit_costs_no_attempts(
+    queue: Queue, mapped: Entities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column that goes away under way ends the actor once both batches are given back."""
+    monkeypatch.setattr(tables, "faults", _no_faults)
+    await put(queue, *(product(str(number)) for number in range(40)))
+    await queue.database.execute("ALTER TABLE products DROP COLUMN brand")
+    with pytest.raises(TargetUnfit, match="brand"):
+        await sync(queue, mapped)
+    rows = await queue.database.fetch("SELECT DISTINCT status, attempt_count FROM tds_sync_queue")
+    assert [tuple(row) for row in rows] == [("pending", 0)]
+
+
+async def _no_faults(*_given: Any) -> tuple[str, ...]:
+    return ()
 
 
 async def test_a_suspect_is_settled_alone(queue: Queue, mapped: Entities) -> None:
