@@ -27,10 +27,10 @@ from msgspec import Meta, Struct
 from starlette.types import ASGIApp
 
 from tds_runtime import logs
-from tds_runtime.values import Duration
-from tds_runtime.gate import Gate, Limits, Observe, allowed_hosts
 from tds_runtime.context import Context
+from tds_runtime.gate import Gate, Limits, Observe, allowed_hosts
 from tds_runtime.spec import actor
+from tds_runtime.values import Duration
 
 _PEER_TIMEOUT = 10_000  # milliseconds
 _LINGER = 1.0  # seconds
