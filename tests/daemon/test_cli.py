@@ -3,8 +3,10 @@
 import json
 import signal
 from collections.abc import Callable
+from functools import partial
 
 import anyio
+import asyncpg
 import pytest
 from fixtures.daemon import DaemonProcess, item, until
 
@@ -81,6 +83,53 @@ async def test_a_token_opens_the_api_until_it_is_revoked(database_dsn: str, daem
     assert (await daemon.run("token", "revoke", "ops"))[0] == 0
     assert (await daemon.run("token", "revoke", "ops"))[0] == 4
     assert (await daemon.run("token", "create", "--name", "ops"))[0] == 0
+
+
+async def test_deliveries_are_listed_replayed_and_explained(database_dsn: str, daemons: Daemons) -> None:
+    """What arrived, what it did to its record, and sending it through the queue again."""
+    daemon = daemons(database_dsn)
+    await daemon.start()
+
+    async def applied(count: int) -> bool:
+        return json.loads((await daemon.run("status", "--json"))[1])["completed_24h"] == count
+
+    for version in (1, 2):
+        assert (await daemon.webhook("products", item(1, version=version))).status_code == 200
+        await until(partial(applied, version))
+    record = item(1)["item"]["item_id"]
+    listed = json.loads((await daemon.run("inbox", "list", "--record", record, "--json"))[1])["deliveries"]
+    assert len(listed) == 2
+    assert all(row["bytes"] > 0 and row["entity_type"] == "product" for row in listed)
+    changes = json.loads((await daemon.run("audit", "product", record, "--json"))[1])["changes"]
+    assert [change["action"] for change in changes] == ["update", "insert"]
+    assert changes[0]["before"]["price"] != changes[0]["after"]["price"]
+    assert (await daemon.run("audit", "product", "nothing"))[0] == 4
+    assert json.loads((await daemon.run("inbox", "replay", str(listed[0]["id"]), "--json"))[1]) == {"enqueued": 1}
+    await until(partial(applied, 3))
+    assert len(json.loads((await daemon.run("audit", "product", record, "--json"))[1])["changes"]) == 2
+
+
+async def test_alerts_and_breakers_are_handled_by_hand(database_dsn: str, daemons: Daemons) -> None:
+    """An alert is acknowledged with a comment, a breaker is closed; what is not there is exit 4."""
+    daemon = daemons(database_dsn)
+    await daemon.start()
+    connection = await asyncpg.connect(database_dsn)
+    number = await connection.fetchval(
+        "INSERT INTO tds_alerts (alert_type, severity, title, cause) VALUES ('a', 'error', 'b', 'c') RETURNING id"
+    )
+    await connection.close()
+    assert (await daemon.run("alert", "ack", str(number), "--comment", "on it"))[0] == 0
+    [alert] = json.loads((await daemon.run("alert", "list", "--json"))[1])["alerts"]
+    assert (alert["acknowledged"], alert["comment"]) == (True, "on it")
+    assert (await daemon.run("alert", "ack", "999", "--comment", "x"))[0] == 4
+
+    async def known() -> bool:
+        upstreams = json.loads((await daemon.run("breaker", "list", "--json"))[1])["upstreams"]
+        return "oauth" in {upstream["upstream"] for upstream in upstreams}
+
+    await until(known)
+    assert (await daemon.run("breaker", "reset", "oauth"))[0] == 0
+    assert (await daemon.run("breaker", "reset", "nothing"))[0] == 4
 
 
 async def test_migrate_brings_an_empty_database_to_this_release(empty_dsn: str, daemons: Daemons) -> None:
