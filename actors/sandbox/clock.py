@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+DAY = 86_400
+EPOCH = date(1970, 1, 1)
 STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}[+-]\d{4}")
 
 
@@ -19,6 +21,8 @@ class Clock:
         self._source = source
         self._offset = 0.0
         self._stopped: float | None = None
+        self._steady = steady_offset(self.zone)
+        self._days: dict[int, str] = {}
 
     @property
     def frozen(self) -> bool:
@@ -52,9 +56,22 @@ class Clock:
         """The organisation's wall clock."""
         return datetime.fromtimestamp(seconds, self.zone)
 
+    def date(self, seconds: float) -> str:
+        """`2026-01-02`: the organisation's date at that time."""
+        if self._steady is None:
+            return self.local(seconds).strftime("%Y-%m-%d")
+        return self._date(int(seconds + self._steady[0]) // DAY)
+
+    def _date(self, day: int) -> str:
+        """The date so many days after the epoch; lists ask for the same few hundred again and again."""
+        known = self._days.get(day)
+        if known is None:
+            known = self._days[day] = (EPOCH + timedelta(days=day)).strftime("%Y-%m-%d")
+        return known
+
     def today(self) -> str:
         """The organisation's date."""
-        return self.local(self.now()).strftime("%Y-%m-%d")
+        return self.date(self.now())
 
     def until_midnight(self) -> int:
         """Seconds to the organisation's next midnight, at least 1."""
@@ -66,8 +83,11 @@ class Clock:
         """`2026-01-02T10:00:00+0300`; "" for 0."""
         if not seconds:
             return ""
-        text = datetime.fromtimestamp(int(seconds), self.zone).isoformat()
-        return text[:22] + text[23:]
+        if self._steady is None:
+            text = datetime.fromtimestamp(int(seconds), self.zone).isoformat()
+            return text[:22] + text[23:]
+        day, rest = divmod(int(seconds) + self._steady[0], DAY)
+        return f"{self._date(day)}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}{self._steady[1]}"
 
     def pretty(self, seconds: float) -> str:
         """`02 Jan 2026 10:00 AM`, as the `*_formatted` twins have it."""
@@ -76,6 +96,17 @@ class Clock:
     def pretty_date(self, seconds: float) -> str:
         """`02 Jan 2026`."""
         return self.local(seconds).strftime("%d %b %Y") if seconds else ""
+
+
+def steady_offset(zone: ZoneInfo) -> tuple[int, str] | None:
+    """Offset in seconds and as `+0300`, of a zone that keeps one through all the data's years; else None."""
+    offsets = {
+        datetime(year, month, 1, tzinfo=zone).strftime("%z") for year in range(2010, 2040) for month in range(1, 13)
+    }
+    if len(offsets) > 1:
+        return None
+    text = offsets.pop()
+    return int(f"{text[0]}1") * (int(text[1:3]) * 3600 + int(text[3:5]) * 60), text
 
 
 def parse_stamp(text: str) -> int | None:

@@ -19,6 +19,7 @@ from actors.sandbox.words import (
 
 DINAR, DOLLAR = "5260000000000000097", "5260000000000000098"
 DOLLAR_RATE = 1310.0
+NAMES = 120
 OWNER_ID = "5260815040000000000"
 PATCHABLE = (
     "contact_name", "company_name", "contact_type", "first_name", "last_name", "email", "phone", "mobile", "status",
@@ -35,12 +36,18 @@ class Contacts:
         self._ground = ground
         self._shapes = Shapes("contacts")
 
+    def name(self, index: int) -> str:
+        """The seeded name."""
+        draws = Draws(self._ground.seed, NAMES, index)
+        vendor = index >= self._ground.customers
+        heads, tails = (VENDOR_HEADS, VENDOR_TAILS) if vendor else (COMPANY_HEADS, COMPANY_TAILS)
+        return f"{draws.pick(heads)} {draws.pick(tails)} {index}"
+
     def generate(self, index: int) -> Facts:
         facts = self.blank(index)
         draws = Draws(self._ground.seed, self.kind.code, index)
         vendor = index >= self._ground.customers
-        heads, tails = (VENDOR_HEADS, VENDOR_TAILS) if vendor else (COMPANY_HEADS, COMPANY_TAILS)
-        name = f"{draws.pick(heads)} {draws.pick(tails)} {index}"
+        name = self.name(index)
         created = created_at(self._ground, self.kind, index, draws.below(1000))
         person = draws.hit(75)
         days, label = draws.pick(TERMS)

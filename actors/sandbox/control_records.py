@@ -119,13 +119,7 @@ class Records:
         }.get(name, "")
         if kind.module != "contacts" or not half:
             return list(found)
-        return [index for index in found if self._contact_type(index) == half]
-
-    def _contact_type(self, index: int) -> str:
-        world = self._stage.world
-        if world.version("contacts", index) == 1 and index < world.counts["contacts"]:
-            return "customer" if index < world.customers else "vendor"
-        return str(world.facts("contacts", index)["contact_type"])
+        return [index for index in found if self._stage.world.contact_type(index) == half]
 
     def chosen(self, name: str, *, ids: list[str] | None, count: int | None, some: int | None) -> list[int]:
         """The indexes that a call means."""

@@ -14,6 +14,7 @@ Facts = dict[str, Any]
 
 BEGIN = 1_709_251_200  # 2024-03-01: the organisation's first day
 END = 1_768_899_600  # 2026-01-20 12:00 +0300: nothing in the seeded data is newer
+LAST_DAY = "2026-01-20"
 DAY = 86_400
 
 

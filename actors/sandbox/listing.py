@@ -188,6 +188,8 @@ class Listing:
     def _passes(self, module: str, index: int, asked: Asked) -> bool:
         if not asked.tests:
             return True
+        if len(asked.tests) == 1 and asked.tests[0][:2] == ("contact_type", ""):
+            return self._world.contact_type(index) == asked.tests[0][2]
         facts = self._world.facts(module, index)
         return all(_holds(facts, module, *test) for test in asked.tests)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.sandbox.chance import Draws
 from actors.sandbox.contacts import DINAR, DOLLAR, DOLLAR_RATE
-from actors.sandbox.entity import DAY, END, Facts, Ground, created_at
+from actors.sandbox.entity import DAY, END, LAST_DAY, Facts, Ground, created_at
 from actors.sandbox.items import Items
 from actors.sandbox.kinds import Kind
 from actors.sandbox.lines import Line, Lines, added_up, read_document
@@ -48,7 +48,7 @@ class Bills:
         facts.update(
             contact=contact, currency=currency, lines=lines, created=created, modified=created + draws.below(3600),
             source="user",
-            date=self._ground.clock.stamp(created)[:10], due_date=self._ground.clock.stamp(created + 30 * DAY)[:10],
+            date=self._ground.clock.date(created), due_date=self._ground.clock.date(created + 30 * DAY),
         )  # fmt: skip
         if index < self._ground.counts["vendorpayments"]:
             facts["payment_made"], facts["modified"] = self.settlement(facts)
@@ -74,7 +74,7 @@ class Bills:
         totalled(facts)
         facts["balance"] = round(facts["total"] - facts["payment_made"], 2)
         if not facts["status"]:
-            late = facts["due_date"] < self._ground.clock.stamp(END)[:10]
+            late = facts["due_date"] < LAST_DAY
             unpaid = "partially_paid" if facts["payment_made"] else "overdue" if late else "open"
             facts["status"] = unpaid if facts["balance"] > 0 else "paid"
 
@@ -125,7 +125,7 @@ class VendorPayments:
         bill = self._bills.generate(index)
         amount, at = self._bills.settlement(bill)
         facts.update(
-            amount=amount, created=at, modified=at, date=self._ground.clock.stamp(at)[:10], contact=bill["contact"],
+            amount=amount, created=at, modified=at, date=self._ground.clock.date(at), contact=bill["contact"],
             currency=bill["currency"], applied=index, payment_mode=PAYMENT_MODES[index % len(PAYMENT_MODES)],
         )  # fmt: skip
         return facts
@@ -135,7 +135,7 @@ class VendorPayments:
         return {
             "index": index, "id": self.kind.record_id(index), "created": now, "modified": now, "amount": 0.0,
             "description": "",
-            "date": self._ground.clock.stamp(now)[:10], "contact": self._ground.customers, "currency": "IQD",
+            "date": self._ground.clock.date(now), "contact": self._ground.customers, "currency": "IQD",
             "applied": -1,
             "payment_mode": "cash", "reference_number": "", "payment_number": str(index + 1), "status": "paid",
         }  # fmt: skip

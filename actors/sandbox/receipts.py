@@ -30,7 +30,7 @@ class CustomerPayments:
         invoice = self._invoices.generate(index)
         amount, at = self._invoices.settlement(invoice)
         facts.update(
-            amount=amount, created=at, modified=at, date=self._ground.clock.stamp(at)[:10], contact=invoice["contact"],
+            amount=amount, created=at, modified=at, date=self._ground.clock.date(at), contact=invoice["contact"],
             applied=index, payment_mode=PAYMENT_MODES[index % len(PAYMENT_MODES)],
         )  # fmt: skip
         return facts
@@ -40,7 +40,7 @@ class CustomerPayments:
         return {
             "index": index, "id": self.kind.record_id(index), "created": now, "modified": now, "amount": 0.0,
             "description": "",
-            "date": self._ground.clock.stamp(now)[:10], "contact": 0, "applied": -1, "payment_mode": "cash",
+            "date": self._ground.clock.date(now), "contact": 0, "applied": -1, "payment_mode": "cash",
             "reference_number": "", "payment_number": str(index + 1), "status": "paid",
         }  # fmt: skip
 
@@ -116,7 +116,7 @@ class CreditNotes:
         refunded = index < self._ground.counts["salesreturns"] and draws.hit(50)
         facts.update(
             contact=invoice["contact"], lines=(line,), created=created, modified=min(END, created + draws.below(900)),
-            date=self._ground.clock.stamp(created)[:10], origin=self.origin(index),
+            date=self._ground.clock.date(created), origin=self.origin(index),
             total_refunded=line.total if refunded else 0.0,
         )  # fmt: skip
         return facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.sandbox.chance import Draws
 from actors.sandbox.contacts import DINAR, OWNER_ID
-from actors.sandbox.entity import DAY, END, Facts, Ground, created_at
+from actors.sandbox.entity import DAY, END, LAST_DAY, Facts, Ground, created_at
 from actors.sandbox.items import Items
 from actors.sandbox.kinds import Kind
 from actors.sandbox.lines import Lines, added_up, read_document
@@ -42,7 +42,7 @@ def blank_document(ground: Ground, kind: Kind, index: int) -> Facts:
     now = int(ground.clock.now())
     facts: Facts = dict.fromkeys(PATCHABLE, "")
     facts.update(
-        index=index, id=kind.record_id(index), created=now, modified=now, date=ground.clock.stamp(now)[:10], contact=0,
+        index=index, id=kind.record_id(index), created=now, modified=now, date=ground.clock.date(now), contact=0,
         shipping_charge=0.0, adjustment=0.0, discount_total=0.0, lines=(),
     )  # fmt: skip
     return facts
@@ -67,7 +67,7 @@ class SalesOrders:
         created = created_at(self._ground, self.kind, index, draws.below(1000))
         facts.update(
             contact=draws.below(max(1, self._ground.customers // 4)), lines=self._lines.drawn(draws), created=created,
-            modified=created + draws.between(60, 4000), date=self._ground.clock.stamp(created)[:10], source="user",
+            modified=created + draws.between(60, 4000), date=self._ground.clock.date(created), source="user",
             shipping_charge=float(draws.below(3) * 2500) if draws.hit(20) else 0.0, notes=draws.pick(NOTES),
             status="" if self.invoiced(index) else draws.pick(("open", "open", "draft", "void", "overdue")),
         )  # fmt: skip
@@ -181,9 +181,9 @@ class Invoices:
             facts.update(contact=draws.below(max(1, self._ground.customers // 4)), lines=self._lines.drawn(draws))
         days = draws.pick((0, 15, 30))
         facts.update(
-            created=created, modified=created + draws.below(3600), date=self._ground.clock.stamp(created)[:10],
+            created=created, modified=created + draws.below(3600), date=self._ground.clock.date(created),
             source="user",
-            due_date=self._ground.clock.stamp(created + days * DAY)[:10], notes=draws.pick(NOTES),
+            due_date=self._ground.clock.date(created + days * DAY), notes=draws.pick(NOTES),
         )  # fmt: skip
         self._settle(facts, draws)
         return facts
@@ -193,7 +193,7 @@ class Invoices:
         index = facts["index"]
         if index < self._ground.counts["customerpayments"]:
             facts["payment_made"], facts["modified"] = self.settlement(facts)
-            facts["last_payment_date"] = self._ground.clock.stamp(facts["modified"])[:10]
+            facts["last_payment_date"] = self._ground.clock.date(facts["modified"])
         elif draws.hit(8):
             facts["status"] = "draft"
         elif draws.hit(3):
@@ -221,7 +221,7 @@ class Invoices:
         if not facts["status"]:
             if facts["balance"] <= 0:
                 facts["status"] = "paid"
-            elif facts["due_date"] < self._ground.clock.stamp(END)[:10]:
+            elif facts["due_date"] < LAST_DAY:
                 facts["status"] = "overdue"
             else:
                 facts["status"] = "partially_paid" if facts["payment_made"] else "sent"

@@ -35,7 +35,7 @@ class Adjustments:
             item = draws.below(max(1, self._ground.counts["items"] // SERVICE_EVERY)) * SERVICE_EVERY
             lines.append(Line(item, float(draws.between(-6, 6) or 1), self._items.rates(item)[1]))
         facts.update(
-            created=created, modified=created, lines=tuple(lines), date=self._ground.clock.stamp(created)[:10],
+            created=created, modified=created, lines=tuple(lines), date=self._ground.clock.date(created),
             reason=draws.pick(REASONS), description="Year-end count" if draws.hit(30) else "", location=draws.below(2),
         )  # fmt: skip
         return facts
@@ -117,7 +117,7 @@ class SalesReturns:
         created = min(END, order["created"] + draws.between(2 * DAY, 30 * DAY))
         facts.update(
             contact=order["contact"], origin=origin, lines=(Line(first.item, 1.0, first.rate),), created=created,
-            modified=min(END, created + draws.below(3600)), date=self._ground.clock.stamp(created)[:10],
+            modified=min(END, created + draws.below(3600)), date=self._ground.clock.date(created),
             reason=draws.pick(RETURN_REASONS), receive_status="received" if draws.hit(70) else "not_received",
             source="user",
         )  # fmt: skip

@@ -61,7 +61,7 @@ class Workflows:
     def entity_of(self, module: str, index: int) -> str:
         """The project's name of the entity: contacts are customers or vendors."""
         if module == "contacts":
-            return str(self._world.facts(module, index)["contact_type"])
+            return self._world.contact_type(index)
         return self._world.kind(module).entity
 
     def _hears(self, hook: Hook, kind: Kind, entity: str, event: str) -> bool:

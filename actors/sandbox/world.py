@@ -72,7 +72,9 @@ class World:
         }
         self.counts["contacts"] = self.customers + self.vendors
         self.items, self.locations = Items(self, self.kind("items")), Locations(self, self.kind("locations"))
+        self.contacts = Contacts(self, self.kind("contacts"))
         self.entities = self._entities()
+        self._names = {("items", "name"): self.items.name, ("contacts", "contact_name"): self.contacts.name}
         self._next = dict(self.counts)
         self._edits: defaultdict[str, dict[int, Edit]] = defaultdict(dict)
         self._deleted: defaultdict[str, set[int]] = defaultdict(set)
@@ -89,7 +91,7 @@ class World:
         bills = Bills(self, kind("bills"), items)
         credit_notes = CreditNotes(self, kind("creditnotes"), items, invoices)
         return {
-            "items": items, "contacts": Contacts(self, kind("contacts")), "invoices": invoices, "salesorders": orders,
+            "items": items, "contacts": self.contacts, "invoices": invoices, "salesorders": orders,
             "bills": bills, "creditnotes": credit_notes,
             "customerpayments": CustomerPayments(self, kind("customerpayments"), invoices),
             "vendorpayments": VendorPayments(self, kind("vendorpayments"), bills),
@@ -180,9 +182,24 @@ class World:
         """All living records by one column."""
         found = self._orders.get((module, column))
         if found is None:
-            pairs = ((self.sort_key(self.facts(module, index), column), index) for index in self.living(module))
-            found = self._orders[module, column] = SortedIndex(pairs)
+            found = self._orders[module, column] = SortedIndex(self._keys(module, column))
         return found
+
+    def _keys(self, module: str, column: str) -> Iterator[tuple[Key, int]]:
+        """Every living record's key; the seeded names of the large lists are told without the rest of the record."""
+        name = self._names.get((module, column))
+        edits = self._edits[module]
+        for index in self.living(module):
+            if name is not None and index not in edits:
+                yield name(index).casefold(), index
+            else:
+                yield self.sort_key(self.facts(module, index), column), index
+
+    def contact_type(self, index: int) -> str:
+        """`customer` or `vendor`."""
+        if index in self._edits["contacts"]:
+            return str(self.facts("contacts", index)["contact_type"])
+        return "customer" if index < self.customers else "vendor"
 
     def sort_key(self, facts: Facts, column: str) -> Key:
         """What a record is sorted by: seconds for times, numbers as they are, text without case."""
