@@ -115,7 +115,7 @@ async def test_another_major_version_is_refused(postgres_directory: Path) -> Non
 async def test_root_in_a_directory_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_directory: Path
 ) -> None:
-    """Where the server's user cannot enter the directory, cluster and programs are kept elsewhere; attach finds them."""
+    """Where the server's user cannot enter the directory, cluster and programs are elsewhere; attach finds them."""
     if os.geteuid() != 0:
         pytest.skip("only root hands the server to another user")
     monkeypatch.setattr(embedded, "ELSEWHERE", postgres_directory)

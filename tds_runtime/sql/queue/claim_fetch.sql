@@ -5,8 +5,10 @@ WITH picked AS MATERIALIZED (
       FROM tds_sync_queue_live AS q
      WHERE q.status = 'pending' AND q.available_at IS NULL AND q.operation = 'fetch'
        AND q.entity_type = ANY ($1::text[])
-       AND (q.entity_type, q.source_entity_id) NOT IN (
-           SELECT p.entity_type, p.source_entity_id FROM tds_sync_queue_live AS p WHERE p.status = 'processing')
+       AND NOT EXISTS (
+           SELECT FROM tds_sync_queue_live AS p
+            WHERE p.status = 'processing' AND p.entity_type = q.entity_type AND p.source_entity_id = q.source_entity_id
+           OFFSET 0)
        AND q.entity_type NOT IN (SELECT entity_type FROM tds_pauses WHERE until IS NULL OR until > now())
      ORDER BY q.priority, q.id
      LIMIT $2

@@ -1,10 +1,14 @@
--- Shared clause: claim's choice. $1 entity_type, $2 limit, $3 boot_id
+-- Shared clause: claim's choice. OFFSET 0 keeps NOT EXISTS one index probe per candidate: a set of all that is in flight
+-- would visit every dead entry of the index while a long transaction keeps vacuum away.
+-- $1 entity_type, $2 limit, $3 boot_id
 picked AS MATERIALIZED (
     SELECT q.id
       FROM tds_sync_queue_live AS q
      WHERE q.status = 'pending' AND q.available_at IS NULL AND q.operation <> 'fetch' AND q.entity_type = $1
-       AND q.source_entity_id NOT IN (
-           SELECT p.source_entity_id FROM tds_sync_queue_live AS p WHERE p.status = 'processing' AND p.entity_type = $1)
+       AND NOT EXISTS (
+           SELECT FROM tds_sync_queue_live AS p
+            WHERE p.status = 'processing' AND p.entity_type = q.entity_type AND p.source_entity_id = q.source_entity_id
+           OFFSET 0)
        AND NOT EXISTS (
            SELECT FROM tds_pauses WHERE tds_pauses.entity_type = $1 AND (until IS NULL OR until > now()))
      ORDER BY q.priority, q.id
