@@ -120,6 +120,27 @@ def test_a_bad_record_does_not_spoil_its_page(shipped: Entities) -> None:
     assert (bad.id, bad.valid, good.id, good.valid) == ("1", False, "2", True)
 
 
+def test_an_unusable_record_may_still_have_a_version(shipped: Entities) -> None:
+    """An invalid row keeps its stamp when that is readable, and has none when it is not."""
+    product = shipped["product"]
+    rows = [
+        {"item_id": "1", "rate": "x", "last_modified_time": "2026-01-02T10:00:00+0300"},
+        {"item_id": "2", "name": "a", "last_modified_time": "yesterday"},
+    ]
+    first, second = product.read_page(product.source(), json.dumps({"items": rows}).encode()).rows
+    assert (first.valid, second.valid, second.modified_at) == (False, False, None)
+    assert first.modified_at is not None
+    assert len({first.hash, second.hash}) == 2
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"item": 1}', b'{"item": {"item_id": ""}}'])
+def test_a_malformed_detail_is_an_error(shipped: Entities, body: bytes) -> None:
+    """An answer without the record that was asked for is no record."""
+    product = shipped["product"]
+    with pytest.raises(SourceAnswerInvalid):
+        product.read_detail(product.source(), body)
+
+
 def test_bulk_details_speak_of_a_part(shipped: Entities) -> None:
     """A bulk answer lacks columns: what it does not say is left alone, and completed from what is stored."""
     product = shipped["product"]
@@ -357,6 +378,15 @@ def test_what_an_entity_can_do_is_known(shipped: Entities) -> None:
     assert shipped["invoice"].references == {"zoho_customer_id": "customer"}
     assert shipped["payment"].source("vendor").list_path == "/vendorpayments"
     assert repr(shipped["product"]) == "Entity('product')"
+
+
+def test_a_change_of_a_mapping_changes_its_fingerprint(directory: Path) -> None:
+    """Two loads of one file agree; another default makes another fingerprint, a comment does not."""
+    before = entities.load(directory)
+    (directory / "widget.toml").write_text(f"# a remark\n{SMALL}")
+    assert entities.load(directory).fingerprint == before.fingerprint
+    (directory / "widget.toml").write_text(SMALL.replace("required = true", 'default = "x"'))
+    assert entities.load(directory).fingerprint != before.fingerprint
 
 
 def test_documents_say_nothing_twice(shipped: Entities) -> None:

@@ -68,6 +68,11 @@ class Entity:
         return f"Entity({self.name!r})"
 
     @property
+    def fingerprint(self) -> str:
+        """Of what the file says; another one is a reason to try dead letters again."""
+        return payload.fingerprint(self.mapping)
+
+    @property
     def webhook(self) -> Webhook | None:
         return self.mapping.webhook
 
@@ -168,6 +173,11 @@ class Entities:
     def get(self, name: str) -> Entity | None:
         """The entity of a name, None when there is none."""
         return self._entities.get(name)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all mappings together."""
+        return payload.fingerprint([(entity.name, entity.fingerprint) for entity in self])
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -5,9 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from fixtures.documents import NOON, audit, change, create_tables, invoice, product, put, shipped
 
+from actors import effect
 from actors.refusals import TargetUnfit
 from actors.settlement import Settled, Settlement
 from actors.zoho import entities, tables
@@ -329,6 +331,37 @@ async def test_completing_takes_the_next_batch(queue: Queue, mapped: Entities) -
     settled = await settlement.settle(await settlement.prepare(tasks), 2)
     assert [task.source_entity_id for task in settled.claimed] == ["2", "3"]
     assert settled.outcomes == Counter(applied=2)
+
+
+async def test_a_race_for_the_next_batch_costs_only_the_next_batch(
+    queue: Queue, mapped: Entities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When another claimer is faster with one of the next tasks, this batch is settled all the same."""
+
+    async def beaten(*_given: Any) -> None:
+        error = asyncpg.UniqueViolationError("duplicate key")
+        error.table_name = "tds_sync_queue_live"
+        raise error
+
+    await put(queue, product("1"))
+    monkeypatch.setattr(queue, "complete_and_claim", beaten)
+    settlement = Settlement(mapped["product"], queue.database, queue)
+    settled = await settlement.settle(await settlement.prepare(await queue.claim(["product"])), 10)
+    assert (settled.outcomes, settled.claimed) == ({"applied": 1}, ())
+
+
+async def test_a_conflict_while_narrowing_puts_the_batch_back(
+    queue: Queue, mapped: Entities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal that is followed by a conflict says nothing about the rest: all of it is tried again."""
+    refusals_in_turn = iter([asyncpg.CheckViolationError("no"), asyncpg.DeadlockDetectedError("later")])
+
+    async def refusing(*_given: Any) -> None:
+        raise next(refusals_in_turn)
+
+    monkeypatch.setattr(effect, "write", refusing)
+    settled = await settle(queue, mapped["product"], product("1"), product("2"))
+    assert settled.outcomes == {"retried": 2}
 
 
 ERP = """
