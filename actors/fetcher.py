@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 log = logs.get("fetcher")
 
-LINGER = 0.02
-"""Seconds that an answer waits for others, to be settled with them."""
+LINGER = 0.1
+"""Seconds that an answer waits for others that are under way, to be settled with them."""
 
 
 FINISH = 3.0
@@ -210,7 +210,7 @@ class Desk:
         """What comes shortly after, while there is anything more to come."""
         batch: list[Finding] = []
         with anyio.move_on_after(LINGER), suppress(anyio.EndOfStream):
-            while len(batch) < self._options.batch - 1:
+            while len(batch) < min(self._options.batch, len(self._held)) - 1:
                 batch.append(await findings.receive())
         return batch
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Annotated, Protocol
 
@@ -169,7 +170,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
 
 
 class Limiter:
-    """Waits for permits of one allowance; `slots` bounds the calls in flight."""
+    """Waits for permits of one allowance; `slot` bounds the calls in flight."""
 
     def __init__(
         self,
@@ -182,7 +183,7 @@ class Limiter:
     ) -> None:
         self.name = name
         self.options = options or Options()
-        self.slots = anyio.CapacityLimiter(self.options.concurrency)
+        self._slots = anyio.Semaphore(self.options.concurrency, fast_acquire=True)
         self._ledger = ledger or Memory(clock)
         self._clock = clock
         self._wall = wall
@@ -239,6 +240,10 @@ class Limiter:
         self._spare -= permits
         return permits, 0.0
 
+    def slot(self) -> AbstractAsyncContextManager[object]:
+        """One of the calls that may be in flight at once, for the length of a block."""
+        return self._slots
+
     def give_back(self, permits: int) -> None:
         """Return permits that were not used; they serve whoever asks within the second."""
         self._spare += permits
@@ -270,7 +275,7 @@ class Limiter:
             name=self.name,
             calls_per_minute=self.options.calls_per_minute,
             concurrency=self.options.concurrency,
-            in_flight=self.slots.borrowed_tokens,
+            in_flight=self.options.concurrency - self._slots.value,
             waiting=self._waiting,
             granted=self._granted,
             waited=self._waited,

@@ -10,11 +10,11 @@ from typing import TypeAlias
 import anyio
 from msgspec import Struct
 
+from actors.fetching.reading import Detail, Reader
 from actors.pulling.sift import IMAGE
 from actors.zoho.client import Client
 from actors.zoho.entities import Entities, Entity, Source
 from actors.zoho.images import Pictures
-from actors.zoho.pages import Row
 from tds_runtime.clock import DatabaseClock
 from tds_runtime.errors import (
     BreakerOpen,
@@ -38,7 +38,7 @@ class Found(Struct, frozen=True):
     """The record's document."""
 
     task: Task
-    row: Row
+    detail: Detail
     source: Source
     observed_at: datetime
 
@@ -103,6 +103,7 @@ class Asker:
         self._entities = entities
         self._clock = clock
         self._pictures = pictures
+        self._reader = Reader(entities)
         self._wall = wall
 
     async def ask(self, task: Task) -> Finding:
@@ -141,10 +142,10 @@ class Asker:
             except RecordMissing as error:
                 missing = error
                 continue
-            row = entity.read_detail(source, body)
-            if row.id != task.source_entity_id:
-                raise SourceAnswerInvalid(f"asked for {task.source_entity_id}, got {row.id}")
-            return Found(task, row, source, observed_at)
+            detail = self._reader.read(entity, source, body)
+            if detail.id != task.source_entity_id:
+                raise SourceAnswerInvalid(f"asked for {task.source_entity_id}, got {detail.id}")
+            return Found(task, detail, source, observed_at)
         assert missing is not None
         raise missing
 

@@ -118,8 +118,8 @@ def _fetched(found: Found) -> Fetched:
         id=found.task.id,
         fence=found.task.fence,
         operation="upsert",
-        payload=found.row.raw,
-        source_modified_at=found.row.modified_at,
+        payload=found.detail.raw,
+        source_modified_at=found.detail.modified_at,
         observed_at=found.observed_at,
         variant=found.source.name,
     )

@@ -135,6 +135,7 @@ class Caller:
         self._breakers = breakers
         self._clock = clock
         self._random = randomness or random.Random()  # noqa: S311 - jitter, not secrets
+        self._organization = urlencode({"organization_id": policy.organization_id})
         self._denied: dict[str, str] = {}
 
     async def make(self, call: Call[T]) -> T:
@@ -210,12 +211,12 @@ class Caller:
 
     async def _exchange(self, call: Call[T], token: Token) -> tuple[Answer, Verdict]:
         base = self._policy.base or token.api_domain or self._policy.fallback
-        query = urlencode({**call.params, "organization_id": self._policy.organization_id})
-        url = f"{base}{PREFIXES[call.api]}{call.path}?{query}"
+        query = f"{urlencode(call.params)}&" if call.params else ""
+        url = f"{base}{PREFIXES[call.api]}{call.path}?{query}{self._organization}"
         headers = {"Authorization": f"Zoho-oauthtoken {token.access}"}
         if call.content is not None:
             headers["Content-Type"] = "application/json"
-        async with self._limiter.slots:
+        async with self._limiter.slot():
             return await self._judged(call, url, headers)
 
     async def _judged(self, call: Call[T], url: str, headers: dict[str, str]) -> tuple[Answer, Verdict]:

@@ -32,8 +32,17 @@ class Transport:
     ) -> None:
         self._timeouts = timeouts or Timeouts()
         self._connections = connections
+        seconds = self._timeouts
+        self._extensions = {
+            "timeout": {
+                "connect": float(seconds.connect),
+                "read": float(seconds.read),
+                "write": float(seconds.write),
+                "pool": float(seconds.pool),
+            }
+        }
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip"}
-        self._http: httpx2.AsyncClient | None = None
+        self._http: httpx2.AsyncHTTPTransport | None = None
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -52,16 +61,10 @@ class Transport:
         if old is not None:
             await old.aclose()
 
-    def _pool(self) -> httpx2.AsyncClient:
+    def _pool(self) -> httpx2.AsyncHTTPTransport:
+        """The pool below httpx2's client, which would add cookies, redirects and a third to the cost of a call."""
         limits = httpx2.Limits(max_connections=self._connections, keepalive_expiry=30.0)
-        seconds = self._timeouts
-        return httpx2.AsyncClient(
-            timeout=httpx2.Timeout(connect=seconds.connect, read=seconds.read, write=seconds.write, pool=seconds.pool),
-            limits=limits,
-            headers=self._headers,
-            trust_env=False,
-            follow_redirects=False,
-        )
+        return httpx2.AsyncHTTPTransport(trust_env=False, limits=limits)
 
     async def exchange(
         self,
@@ -80,7 +83,8 @@ class Transport:
         """
         if self._http is None:
             raise SourceDown("the connection pool is not open")
-        request = self._http.build_request(method, url, headers=dict(headers), content=content)
+        every = {**self._headers, **headers}
+        request = httpx2.Request(method, url, headers=every, content=content, extensions=self._extensions)
         try:
             with anyio.fail_after(min(self._timeouts.whole, within or self._timeouts.whole)):
                 return await self._whole(self._http, request, cap)
@@ -91,8 +95,9 @@ class Transport:
         except httpx2.TransportError as error:
             raise SourceDown(_reason(error)) from error
 
-    async def _whole(self, http: httpx2.AsyncClient, request: httpx2.Request, cap: int) -> Answer:
-        response = await http.send(request, stream=True)
+    async def _whole(self, http: httpx2.AsyncHTTPTransport, request: httpx2.Request, cap: int) -> Answer:
+        response = await http.handle_async_request(request)
+        response.request = request  # named in its errors
         try:
             body = bytearray()
             async with aclosing(response.aiter_bytes()) as chunks:
