@@ -1,0 +1,406 @@
+"""The verbs of the command line, in this process, against a real database."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from actors import schedules
+from actors.commands.line import command_line
+from actors.tree import Config, tree
+from tds_runtime import cli, intake, runs
+from tds_runtime.cli import Output, Session
+from tds_runtime.database import Database
+from tds_runtime.intake import Delivery
+from tds_runtime.nodes import Node
+from tds_runtime.queue import Change, Completion, Failure, Queue
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+CONFIGURATION = """\
+[database]
+dsn = "{dsn}"
+[entities]
+directory = "{entities}"
+[schedule.yearly]
+cron = "0 0 1 1 *"
+run = "pull.full"
+args = {{entity = "user"}}
+"""
+
+
+class Line:
+    """A command line over captured streams; each call is a fresh one, in a thread because it runs a loop of its own."""
+
+    def __init__(self, directory: Path, dsn: str) -> None:
+        self.path = directory / "tds.toml"
+        self.path.write_text(CONFIGURATION.format(dsn=dsn, entities=ROOT / "config" / "entities"))
+        self.data = self.notes = ""
+
+    async def __call__(self, *words: str) -> int:
+        return await anyio.to_thread.run_sync(self._run, words)
+
+    async def json(self, *words: str) -> Any:
+        code = await self(*words, "--json")
+        assert code in {0, 3}, self.notes
+        return json.loads(self.data)
+
+    def _run(self, words: Sequence[str]) -> int:
+        stdout, stderr = io.StringIO(), io.StringIO()
+        output = Output(stdout, stderr, {})
+        session = Session(tree, Config, defaults=schedules.defaults, environ={"USER": "tester"}, output=output)
+        code = cli.launch(command_line(session), output, [*words, "--config", str(self.path)])
+        self.data, self.notes = stdout.getvalue(), stderr.getvalue()
+        return code
+
+
+@pytest.fixture
+def line(tmp_path: Path, database_dsn: str) -> Line:
+    return Line(tmp_path, database_dsn)
+
+
+@pytest.fixture
+def queue(database: Database) -> Queue:
+    return Queue(database, boot_id="test")
+
+
+async def enqueue(queue: Queue, *records: str, entity: str = "product") -> None:
+    async with queue.database.transaction() as connection:
+        changes = [Change(entity_type=entity, source_entity_id=record, payload=b"{}") for record in records]
+        await queue.enqueue(connection, changes)
+
+
+async def bury(queue: Queue, *records: str, code: str = "invalid") -> None:
+    await enqueue(queue, *records)
+    tasks = await queue.claim(["product"])
+    await queue.bury(
+        [Failure(id=task.id, fence=task.fence, error_code=code, error_message="no \x1b[2J price") for task in tasks]
+    )
+
+
+async def finish(queue: Queue, entity: str = "product") -> None:
+    tasks = await queue.claim([entity])
+    async with queue.database.transaction() as connection:
+        await queue.complete(connection, [Completion(task.id, task.fence, "applied") for task in tasks])
+
+
+# --- status
+
+
+async def test_status_says_what_is_wrong_and_what_to_do(line: Line, queue: Queue) -> None:
+    """Without a node the fleet is degraded; too many dead letters and too old tasks are named with advice."""
+    assert await line("status") == 3
+    assert "tds-runtime run" in line.notes
+    await Node(queue.database, boot_id="other").renew()
+    assert await line("status") == 0
+    await bury(queue, *(str(number) for number in range(51)))
+    await enqueue(queue, "late")
+    await queue.database.execute("UPDATE tds_sync_queue SET enqueued_at = now() - interval '1 hour'")
+    assert await line("status") == 3
+    assert "51 dead letters" in line.notes
+    assert "has waited 1h" in line.notes
+    shown = await line.json("status")
+    assert shown["status"] == "degraded"
+    [entity] = shown["entities"]
+    assert (entity["pending"], entity["dead_letter"]) == (1, 51)
+    assert [node["alive"] for node in shown["nodes"]] == [True]
+
+
+async def test_status_counts_what_was_finished(line: Line, queue: Queue) -> None:
+    """What ended in a day is a number, and the entities' table shows what has not."""
+    await enqueue(queue, "1", "2")
+    await finish(queue)
+    await enqueue(queue, "3", entity="customer")
+    assert (await line.json("status"))["completed_24h"] == 2
+    assert await line("queue") == 0
+    assert "customer" in line.data
+    assert "product" not in line.data
+
+
+# --- queue
+
+
+async def test_an_entity_is_paused_and_resumed(line: Line, queue: Queue) -> None:
+    """A pause has a reason and perhaps an end; only what is paused can be resumed."""
+    assert await line("queue", "pause", "product", "--reason", "stocktaking", "--lasting", "2h") == 0
+    assert await queue.paused() == {"product": "stocktaking"}
+    assert (await line.json("queue"))["paused"] == {"product": "stocktaking"}
+    assert await line("queue") == 0
+    assert "product is paused: stocktaking" in line.notes
+    assert await line("queue", "resume", "product") == 0
+    assert await line("queue", "resume", "product") == 4
+    assert await line("queue", "pause", "product", "--reason", "x", "--lasting", "soon") == 2
+
+
+async def test_waiting_tasks_are_cancelled_on_request_only(line: Line, queue: Queue) -> None:
+    """Cancelling says which tasks, why, and yes."""
+    await enqueue(queue, "1", "2", "3")
+    reason = ("--reason", "mistake")
+    assert await line("queue", "cancel", *reason, "--yes") == 2
+    assert await line("queue", "cancel", "--entity", "product", *reason) == 2
+    assert await line.json("queue", "cancel", "--entity", "product", *reason, "--yes") == {"cancelled": 3}
+    assert (await queue.statistics()).cancelled == 3
+    assert await line("queue", "cancel", "1", *reason, "--yes") == 0
+    assert line.data.strip() == "0 cancelled"
+
+
+# --- dead letters
+
+
+async def test_dead_letters_are_listed_with_their_reason(line: Line, queue: Queue) -> None:
+    """The newest first, a page at a time, nothing in them speaks to the terminal."""
+    await bury(queue, "1", "2", "3")
+    shown = await line.json("dlq", "list", "--limit", "2", "--entity", "product")
+    assert (shown["total"], [letter["source_entity_id"] for letter in shown["dead_letters"]]) == (3, ["3", "2"])
+    assert [letter["error_code"] for letter in shown["dead_letters"]] == ["invalid", "invalid"]
+    assert isinstance(shown["dead_letters"][0]["attempts"], list)
+    assert await line("dlq", "list", "--limit", "2") == 0
+    assert "\x1b" not in line.data
+    assert "--before" in line.notes
+    assert (await line.json("dlq", "list", "--error", "other"))["total"] == 0
+
+
+async def test_dead_letters_are_retried_by_id_or_all(line: Line, queue: Queue) -> None:
+    """One, or all that match, or only their number; asking for what is not there is exit 4."""
+    await bury(queue, "1", "2")
+    await bury(queue, "3", code="other")
+    [first] = (await line.json("dlq", "list", "--error", "other"))["dead_letters"]
+    assert await line.json("dlq", "retry", "--all", "--dry-run") == {"would_be_retried": 3}
+    assert await line.json("dlq", "retry", str(first["id"])) == {"retried": 1}
+    assert await line("dlq", "retry", str(first["id"])) == 4
+    assert await line("dlq", "retry") == 2
+    assert await line("dlq", "retry", "1", "--all") == 2
+    assert await line("dlq", "retry", "--all", "--entity", "product") == 0
+    assert line.data.strip() == "2 retried"
+    assert (await queue.statistics()).pending == 3
+
+
+async def test_dead_letters_are_discarded_with_a_note(line: Line, queue: Queue) -> None:
+    """Discarding wants a reason and a yes; the row stays with who did it."""
+    await bury(queue, "1", "2")
+    assert await line("dlq", "discard", "--all", "--note", "test data") == 2
+    assert (await queue.statistics()).dead_letter == 2
+    assert await line.json("dlq", "discard", "--all", "--note", "test data", "--dry-run") == {"would_be_discarded": 2}
+    assert await line.json("dlq", "discard", "--all", "--note", "test data", "--yes") == {"discarded": 2}
+    rows = await queue.database.fetch("SELECT resolution, resolved_by, note FROM tds_dead_letter_queue")
+    assert {tuple(row) for row in rows} == {("discarded", "tester", "test data")}
+
+
+# --- schema and entities
+
+
+async def test_migrate_is_harmless_to_repeat(line: Line) -> None:
+    """A current schema is left alone; target tables are made once, on request, and then fit their mapping."""
+    assert await line.json("migrate", "--status") == {"pending": []}
+    assert await line("migrate") == 0
+    assert "current" in line.notes
+    assert await line("entity", "check", "product") == 1
+    assert "products is not there" in line.data
+    assert await line("check", "--connect") == 69
+    assert "entities: table products is not there" in line.notes
+    for _ in range(2):
+        assert await line("migrate", "--with-erp-tables") == 0
+    assert await line("entity", "check") == 0
+
+
+async def test_entities_explain_themselves(line: Line) -> None:
+    """Where each comes from, which columns it fills; a misspelt name gets advice."""
+    assert len((await line.json("entity", "list"))["entities"]) == 13
+    assert await line("entity", "list") == 0
+    assert "books /contacts" in line.data
+    columns = (await line.json("entity", "explain", "product"))["columns"]
+    assert {"products", "product_stock"} == {column["table"] for column in columns}
+    assert await line("entity", "explain", "vendor") == 0
+    assert await line("entity", "explain", "prodcut") == 4
+    assert "did you mean product?" in line.notes
+
+
+# --- schedules
+
+
+async def test_schedules_are_listed_paused_and_resumed(line: Line) -> None:
+    """A list shows state, next and last slot; a pause needs a reason."""
+    rows = {row["schedule"]: row for row in (await line.json("schedule", "list"))["schedules"]}
+    assert (rows["yearly"]["state"], rows["yearly"]["when"]) == ("on", "0 0 1 1 * (UTC)")
+    assert await line("schedule", "pause", "yearly", "--reason", "closed") == 0
+    assert await line("schedule", "list") == 0
+    rows = {row["schedule"]: row for row in (await line.json("schedule", "list"))["schedules"]}
+    assert (rows["yearly"]["state"], rows["yearly"]["next"]) == ("paused", None)
+    assert await line("schedule", "resume", "yearly") == 0
+    assert await line("schedule", "resume", "yearly") == 4
+    assert await line("schedule", "next", "yearli") == 4
+    assert await line("schedule", "next", "xyzzy") == 4
+    assert len((await line.json("schedule", "next", "yearly"))["slots"]) == 5
+    assert await line("schedule", "next", "daily_full_sync", "--count", "2") == 0
+
+
+async def test_past_slots_are_backfilled_once(line: Line, database: Database) -> None:
+    """Each slot without an outcome gets its run; a second time there is nothing to do."""
+    since = ("schedule", "backfill", "yearly", "--since", "2024-06-01")
+    assert await line(*since, "--dry-run") == 0
+    assert line.data.strip() == "2 slots"
+    assert await line(*since) == 0
+    assert line.data.startswith("2 of 2")
+    assert await line(*since) == 0
+    assert line.data.startswith("0 of 2")
+    slots = (await line.json("schedule", "history", "yearly"))["slots"]
+    assert [slot["outcome"] for slot in slots] == ["late", "late"]
+    assert slots[0]["detail"] == "backfilled by tester"
+    assert await line("schedule", "history", "yearly") == 0
+    assert await line("schedule", "backfill", "stock_sync_15min", "--since", "2020-01-01") == 2
+    assert await database.fetchval("SELECT count(*) FROM tds_sync_runs WHERE schedule = 'yearly'") > 0
+
+
+async def test_a_schedule_runs_by_hand(line: Line) -> None:
+    """What is a run can be asked for; what only the daemon can do is refused."""
+    assert await line("schedule", "run", "yearly") == 0
+    assert line.data.startswith("run ")
+    assert await line("schedule", "run", "auto_healing") == 1
+
+
+# --- sync
+
+
+async def test_a_sync_needs_somebody_who_pulls(line: Line) -> None:
+    """Without a daemon there is nobody to pull: exit 69; what cannot be pulled is exit 4 or 2."""
+    assert await line("sync", "all") == 69
+    assert await line("sync", "prodcut") == 4
+    assert await line("sync", "xyzzy") == 4
+    assert await line("sync", "--full", "--stock") == 2
+
+
+@pytest.mark.parametrize(("status", "dead", "code"), [("completed", 0, 0), ("completed", 1, 1), ("failed", 0, 1)])
+async def test_a_sync_waits_for_its_outcome(line: Line, database: Database, status: str, dead: int, code: int) -> None:
+    """The verb follows the run to its end; failed runs and dead letters are exit 1."""
+    await Node(database, boot_id="other").renew()
+
+    async def daemon() -> None:
+        while not (found := await runs.recent(database, limit=1)):  # noqa: ASYNC110 - the database sets no event here
+            await anyio.sleep(0.02)
+        await database.execute(
+            "UPDATE tds_sync_runs SET status = $2, started_at = now(), completed_at = now(), listed = 5, dead = $3 "
+            "WHERE id = $1",
+            found[0].id,
+            status,
+            dead,
+        )
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(daemon)
+            assert await line("sync", "user", "--incremental") == code
+    assert "incremental" in line.data
+    assert "tester" in line.data
+
+
+async def test_a_sync_can_be_asked_for_without_waiting(line: Line, database: Database) -> None:
+    """--no-wait writes the run row and prints it."""
+    await Node(database, boot_id="other").renew()
+    shown = await line.json("sync", "all", "--no-wait")
+    assert (shown["entity_type"], shown["kind"], shown["status"]) == ("all", "full", "pending")
+
+
+# --- what arrived, what it did, and who may look
+
+
+async def test_deliveries_are_listed_and_replayed(line: Line, database: Database) -> None:
+    """What arrived can be looked at by entity and record, and sent through the queue again."""
+    delivery = Delivery(
+        source="zoho",
+        entity_type="product",
+        source_entity_id="7",
+        operation="upsert",
+        modified_at=None,
+        body=b"{}",
+        content_type="application/json",
+        query="",
+        correlation_id="c",
+    )
+    [receipt] = await intake.store(database, [delivery])
+    await finish(Queue(database, boot_id="test"))
+    [listed] = (await line.json("inbox", "list", "--entity", "product", "--record", "7"))["deliveries"]
+    assert (listed["id"], listed["bytes"]) == (receipt.inbox_id, 2)
+    assert await line("inbox", "list") == 0
+    assert await line.json("inbox", "replay", str(receipt.inbox_id)) == {"enqueued": 1}
+    assert await line("inbox", "replay", str(receipt.inbox_id)) == 0
+    assert await line("inbox", "replay") == 2
+
+
+async def test_the_history_of_a_record_is_shown(line: Line, database: Database) -> None:
+    """Each change with its values before and after; an unknown record is exit 4."""
+    await database.execute(
+        "INSERT INTO tds_audit_trail (action, entity_type, source_entity_id, before, after) "
+        """VALUES ('update', 'product', '7', '{"price": 1, "name": "x"}', '{"price": 2, "name": "x"}')"""
+    )
+    [change] = (await line.json("audit", "product", "7"))["changes"]
+    assert (change["before"]["price"], change["after"]["price"]) == (1, 2)
+    assert await line("audit", "product", "7") == 0
+    assert line.data.rstrip().endswith("price")
+    assert await line("audit", "product", "8") == 4
+
+
+async def test_alerts_are_acknowledged_with_a_comment(line: Line, database: Database) -> None:
+    """An open alert can be acknowledged; it stays until it is resolved."""
+    number = await database.fetchval(
+        "INSERT INTO tds_alerts (alert_type, severity, title, cause) VALUES ('a', 'error', 'b', 'c') RETURNING id"
+    )
+    assert await line("alert", "ack", str(number), "--comment", "on it") == 0
+    [alert] = (await line.json("alert", "list"))["alerts"]
+    assert (alert["acknowledged_by"], alert["comment"]) == ("tester", "on it")
+    await database.execute("UPDATE tds_alerts SET resolved_at = now()")
+    assert (await line.json("alert", "list"))["alerts"] == []
+    assert len((await line.json("alert", "list", "--all"))["alerts"]) == 1
+    assert await line("alert", "list", "--all") == 0
+    assert await line("alert", "ack", str(number), "--comment", "late") == 4
+
+
+async def test_breakers_are_shown_and_closed(line: Line, database: Database) -> None:
+    """An open breaker is shown with its reason and can be closed by hand."""
+    await database.execute(
+        "INSERT INTO tds_upstreams (name, breaker_state, breaker_opened_at, breaker_reason, paused_until) "
+        "VALUES ('books', 'open', now(), 'timeouts', now() + interval '1 minute')"
+    )
+    [upstream] = (await line.json("breaker", "list"))["upstreams"]
+    assert (upstream["breaker"], upstream["reason"]) == ("open", "timeouts")
+    assert await line("breaker", "list") == 0
+    assert await line("breaker", "reset", "books") == 0
+    assert await line("breaker", "reset", "nothing") == 4
+
+
+async def test_tokens_are_made_listed_and_revoked(line: Line, database: Database) -> None:
+    """A token is shown once and kept as a hash; names are unique among the living; a revoked name is free again."""
+    made = await line.json("token", "create", "--name", "ops", "--role", "operator", "--expires", "90d")
+    stored = await database.fetchval("SELECT digest FROM tds_tokens")
+    assert made["token"].encode() not in stored
+    assert await line("token", "create", "--name", "ops") == 5
+    [listed] = (await line.json("token", "list"))["tokens"]
+    assert (listed["name"], listed["role"], listed["created_by"]) == ("ops", "operator", "tester")
+    assert await line("token", "list") == 0
+    assert await line("token", "revoke", "ops") == 0
+    assert await line("token", "revoke", "ops") == 4
+    assert await line("token", "create", "--name", "ops") == 0
+    assert line.data.startswith("tds_")
+    assert await line("token", "create", "--name", "x", "--expires", "tomorrow") == 2
+
+
+# --- init
+
+
+async def test_init_copies_once(line: Line, tmp_path: Path) -> None:
+    """A directory gets configuration, mappings and operating files; what is there is not replaced without --force."""
+    target = tmp_path / "home"
+    assert await line("init", str(target)) == 0
+    assert (target / "tds.toml").read_bytes() == (ROOT / "tds.toml").read_bytes()
+    assert (target / "config" / "entities" / "product.toml").is_file()
+    (target / "tds.toml").write_text("mine")
+    assert await line("init", str(target)) == 5
+    assert (target / "tds.toml").read_text() == "mine"
+    assert await line("init", str(target), "--force") == 0
+    assert (target / "tds.toml").read_text() != "mine"
