@@ -7,27 +7,31 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
 import anyio
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from actors.zoho import answers, calls, hosts
+from actors.zoho import answers
 from actors.zoho.answers import Answer
-from actors.zoho.calls import Call, Caller, Policy
-from actors.zoho.hosts import Api, DataCenter
+from actors.zoho.call import Call
+from actors.zoho.call import Statistics as CallStatistics
+from actors.zoho.calls import Caller
+from actors.zoho.hosts import Api
 from actors.zoho.listing import Leaf, Listing, PageT, Row, Sequel, prefetched
-from actors.zoho.oauth import Credentials, OAuth
+from actors.zoho.oauth import OAuth
 from actors.zoho.oauth import Statistics as TokenStatistics
+from actors.zoho.options import Options
 from actors.zoho.tokens import Store
-from actors.zoho.transport import Timeouts, Transport
+from actors.zoho.transport import Transport
 from tds_runtime import breaker, limiter
 from tds_runtime.breaker import Breaker
-from tds_runtime.config import Duration, Secret
 from tds_runtime.errors import RecordMissing, SourceAnswerInvalid, SourceRejected
 from tds_runtime.limiter import Budget, Ledger, Limiter
+
+__all__ = ["Bulk", "Client", "Image", "Options", "Source", "Statistics"]
 
 UPSTREAMS = ("books", "inventory", "oauth")
 ORGANIZATION = "zoho"
@@ -37,48 +41,6 @@ CHUNK = 100
 """Ids in one bulk call."""
 
 RowT = TypeVar("RowT", bound=Row)
-
-
-class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section [zoho]."""
-
-    data_center: DataCenter = "us"
-    organization_id: str = ""
-    client_id: str = ""
-    client_secret: Secret = Secret("")
-    refresh_token: Secret = Secret("")
-    accounts_url: str = ""
-    """Only to point at a sandbox; else the data centre's."""
-    api_url: str = ""
-    """Only to point at a sandbox; else the host that the token answer names."""
-    calls_per_minute: Annotated[int, Meta(ge=0)] = 100
-    """For the organisation, over all nodes; 0 is no limit (a sandbox)."""
-    concurrency: Annotated[int, Meta(ge=1, le=100)] = 5
-    """Calls at once."""
-    reserve: Annotated[float, Meta(ge=0, lt=1)] = 0.1
-    """Share of the day's calls that full syncs leave to changes."""
-    page_size: Annotated[int, Meta(ge=1, le=200)] = 200
-    tries: Annotated[int, Meta(ge=1, le=20)] = 4
-    deadline: Duration = Duration("120s")
-    """For one call with all its tries, waiting for permits not counted."""
-    image_bytes: Annotated[int, Meta(ge=1)] = 10 << 20
-    timeouts: Timeouts = Timeouts()
-    breaker: breaker.Options = breaker.Options()
-
-    def __post_init__(self) -> None:
-        for url in (self.accounts_url, self.api_url):
-            if url:
-                hosts.checked(url)
-
-    @property
-    def credentials(self) -> Credentials:
-        """What the accounts server wants."""
-        return Credentials(
-            accounts=(self.accounts_url or hosts.CENTERS[self.data_center].accounts).rstrip("/"),
-            client_id=self.client_id,
-            client_secret=self.client_secret,
-            refresh_token=self.refresh_token,
-        )
 
 
 class Source(Protocol):
@@ -119,7 +81,7 @@ class Image(Struct, frozen=True):
 class Statistics(Struct, frozen=True, kw_only=True):
     """The client, for a screen: calls by upstream, breakers, the minute, the days, the token."""
 
-    calls: dict[str, calls.Statistics]
+    calls: dict[str, CallStatistics]
     breakers: dict[str, breaker.Statistics]
     limiter: limiter.Statistics
     budgets: dict[str, Budget]
@@ -138,16 +100,13 @@ class Client:
         clock: Callable[[], float] = time.time,
         randomness: random.Random | None = None,
     ) -> None:
-        allowance = limiter.Options(
-            calls_per_minute=options.calls_per_minute, concurrency=options.concurrency, reserve=options.reserve
-        )
         self.options = options
-        self.limiter = Limiter(ORGANIZATION, allowance, ledger, wall=clock)
+        self.limiter = Limiter(ORGANIZATION, options.allowance, ledger, wall=clock)
         self.breakers = {name: Breaker(name, options.breaker, clock=clock) for name in UPSTREAMS}
         self.transport = Transport(options.timeouts, connections=options.concurrency + 1)
         self.oauth = OAuth(options.credentials, self._post, store, clock=clock)
         self.caller = Caller(
-            _policy(options),
+            options.policy,
             transport=self.transport,
             oauth=self.oauth,
             limiter=self.limiter,
@@ -310,17 +269,6 @@ class Client:
             budgets=dict(self.caller.budgets),
             token=self.oauth.statistics(),
         )
-
-
-def _policy(options: Options) -> Policy:
-    return Policy(
-        organization_id=options.organization_id,
-        base=options.api_url.rstrip("/"),
-        fallback=hosts.CENTERS[options.data_center].api,
-        tries=options.tries,
-        deadline=options.deadline,
-        reserve=options.reserve,
-    )
 
 
 def _bulk_call(
