@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from msgspec import Struct
 
 from tds_runtime import Context, Supervisor, child, cli, database, http, logs
@@ -209,6 +213,43 @@ def test_an_address_in_use_is_named(command: Command) -> None:
         command.path.write_text(f'[database]\ndsn = "embedded"\n[http]\nbind = "{address}"\n')
         assert command("run") == 1
     assert address in command.notes
+
+
+# --- run
+
+
+async def stops_itself(ctx: Context) -> None:
+    ctx.ready()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await ctx.stopping.wait()
+
+
+async def cannot_start(ctx: Context) -> None:
+    raise ValueError("no such column")
+
+
+@pytest.fixture
+def running(command: Command) -> Iterator[Command]:
+    command.path.write_text('[database]\ndsn = "x"\n[http]\nbind = "127.0.0.1:0"\n[log]\nformat = "json"\n')
+    yield command
+    structlog.reset_defaults()
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+
+
+def test_a_daemon_runs_until_it_is_told_to_stop(running: Command, capfd: pytest.CaptureFixture[str]) -> None:
+    """`run` starts the tree, logs its life as JSON on stdout, and ends with 0 on SIGTERM."""
+    running.session.tree = lambda _config, _host: Supervisor("test", children=[child(stops_itself)])
+    assert running("run") == 0
+    events = [json.loads(line)["event"] for line in capfd.readouterr().out.splitlines()]
+    assert events == ["process.starting", "tree.ready", "tree.stopping", "tree.stopped", "process.stopped"]
+
+
+def test_a_tree_that_cannot_start_is_exit_1(running: Command, capfd: pytest.CaptureFixture[str]) -> None:
+    """The child that does not start is named, on stderr and with its trace in the log."""
+    running.session.tree = lambda _config, _host: Supervisor("test", children=[child(cannot_start)])
+    assert running("run") == 1
+    assert "cannot_start" in running.notes
+    assert "no such column" in capfd.readouterr().out
 
 
 # --- output
