@@ -92,6 +92,11 @@ class Incarnation:
         """Stop cancelling a task that swallows it: undelivered cancellation is repeated on every turn of the loop."""
         self._calm.shield = True
 
+    def nudge(self) -> None:
+        """Deliver the cancellation once more, to wherever the task waits by now."""
+        self._calm.shield = False
+        self._calm.shield = True
+
     def stack(self) -> str:
         """Where it waits now."""
         return await_stack(self._coroutine)

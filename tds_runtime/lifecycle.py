@@ -156,8 +156,19 @@ class Lifecycle:
         assert slot.life is not None
         slot.state = "unstopped"
         stack = slot.life.stack()
-        slot.life.give_up()
         self.world.publish(ChildUnstopped(path=slot.path, at=now, incarnation=slot.incarnation, stack=stack))
+        if slot.supervision is None:  # a nested supervisor does this for each of its children
+            slot.life.give_up()
+            self._nudge_later(slot, now)
+
+    def nudge(self, slot: Slot, now: float) -> None:
+        """Cancel what runs on once more: it may wait somewhere else by now."""
+        if slot.life is not None:
+            slot.life.nudge()
+            self._nudge_later(slot, now)
+
+    def _nudge_later(self, slot: Slot, now: float) -> None:
+        self.remind(slot, now + max(slot.spec.kill_grace, 1.0))
 
 
 def _call(spec: Spec[Any], inbox: Inbox[Any] | None, ctx: Context) -> Any:

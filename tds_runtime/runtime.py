@@ -94,6 +94,8 @@ class Runtime:
     async def __aenter__(self) -> Self:
         if self._world is not None:
             raise RuntimeError("a runtime runs once; call run() again")
+        if self._signals:
+            _refuse_second_owner()
         token = current_token()
         self._world = World(self._broadcast, clock=token.backend_class.current_time, random=self._random)
         self._world.blank = _blank()
@@ -101,7 +103,6 @@ class Runtime:
         self._ready, self._asked, self._ended, self._stuck = Event(), Event(), Event(), Event()
         self._host = await create_task_group().__aenter__()
         if self._signals:
-            _refuse_second_owner()
             self._host.start_soon(self._watch_signals)
         self._watch_loop()
         self._host.start_soon(self._keep, name=f"{self.tree.name} (keeper)")

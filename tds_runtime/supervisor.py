@@ -52,6 +52,7 @@ class Supervision:
         self._leaving = False
         self._hurry = False
         self._final = False
+        self._told_stuck = False
         self._sweep: Sweep | None = None
 
     # --- the loop
@@ -86,16 +87,22 @@ class Supervision:
         self._sweep = Sweep(starts=starts, first=True)
 
     async def _supervise(self) -> None:
-        while True:
-            self._turn()
-            if self._leaving and self._sweep is None:
-                break
+        while not self._over():
             self._wake = Event()
             with CancelScope(deadline=self._lifecycle.deadlines.earliest()) as self._lifecycle.sleep:
                 await self._wake.wait()
             self._lifecycle.sleep = None
-        if any(slot.life is not None for slot in self.children.values()):
+
+    def _over(self) -> bool:
+        """React to all that has happened; true when everything has stopped."""
+        self._turn()
+        if not self._leaving or self._sweep is not None:
+            return False
+        over = all(slot.life is None for slot in self.children.values())
+        if not over and not self._told_stuck:
+            self._told_stuck = True
             self._on_stuck(self.slot)
+        return over
 
     def _turn(self) -> None:
         now = self.world.clock()
@@ -118,8 +125,6 @@ class Supervision:
 
     def _ended_in_its_task(self, slot: Slot, ending: Ending) -> None:
         slot.end(ending)
-        if self._leaving:
-            slot.state = "stopped"
         self._ended.append((slot, ending))
         self._wake.set()
 
@@ -249,6 +254,8 @@ class Supervision:
                 self._lifecycle.cancel(slot, now, None, f"did not stop within {slot.spec.stop:g} s")
             case "cancelled":
                 self._lifecycle.give_up(slot, now)
+            case "unstopped":
+                self._lifecycle.nudge(slot, now)
 
     def _start_timed_out(self, slot: Slot, now: float) -> None:
         assert slot.life is not None
