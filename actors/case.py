@@ -13,8 +13,10 @@ from tds_runtime.queue import Task
 from tds_runtime.records import State, Verdict, Version
 
 
-class Case(Struct, kw_only=True, eq=False):
+class Case(Struct, kw_only=True, eq=False, gc=False):
     """Filled in step by step while its transaction runs, and gone with it.
+
+    The garbage collector need not look at it (gc=False): thousands live briefly, and none is part of a cycle.
 
     Attributes:
         mapped: The document; None for a deletion.

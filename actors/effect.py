@@ -34,7 +34,7 @@ _OUTCOMES: Mapping[str, Outcome] = {
 }
 
 
-class Work(Struct, frozen=True):
+class Work(Struct, frozen=True, gc=False):
     """One task with its document; a deletion has none."""
 
     task: Task

@@ -23,7 +23,7 @@ _decode_facets = msgspec.json.Decoder(dict[str, str]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class State(Struct, frozen=True, kw_only=True):
+class State(Struct, frozen=True, kw_only=True, gc=False):
     """What is stored of one record.
 
     Attributes:
@@ -47,7 +47,7 @@ class State(Struct, frozen=True, kw_only=True):
         return same and self.tombstoned_at is None and _agree(self, facets)
 
 
-class Version(Struct, frozen=True, kw_only=True):
+class Version(Struct, frozen=True, kw_only=True, gc=False):
     """A version of a record as it was seen.
 
     Attributes:
@@ -64,7 +64,7 @@ class Version(Struct, frozen=True, kw_only=True):
     variant: str = ""
 
 
-class Audit(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Audit(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One line of the audit trail, but for what stood there before and after."""
 
     source_entity_id: str
@@ -77,7 +77,7 @@ class Audit(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, gc=False):
     """A line of the audit trail with JSON objects of what was changed in it, before and after."""
 
     line: Audit

@@ -59,7 +59,7 @@ class RecordInvalid(Error):
         return all(fault.missing for fault in self.faults)
 
 
-class Mapped(Struct, frozen=True, kw_only=True):
+class Mapped(Struct, frozen=True, kw_only=True, gc=False):
     """One document, mapped.
 
     Attributes:

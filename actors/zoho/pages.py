@@ -16,7 +16,7 @@ from actors.zoho.payload import Document, Malformed
 from tds_runtime.errors import SourceAnswerInvalid
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class Row(Struct, frozen=True, kw_only=True, gc=False):
     """One record of an answer.
 
     Attributes:
