@@ -5,37 +5,60 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+from msgspec import Raw
+
 from tds_runtime.database import storable
 from tds_runtime.task import Change, Completion, Failure, Fetched, Selection, digest
 
+_encode = msgspec.json.Encoder().encode
 
-def of_changes(changes: Sequence[Change]) -> tuple[list[Any], ...]:
-    """For queue/enqueue; the statement itself sorts by key."""
-    rows = (
-        (
-            one.entity_type, one.source_entity_id, one.operation, one.payload, one.payload_kind, one.payload_hash,
-            one.variant, one.source_modified_at, one.observed_at, one.priority, one.run_id, one.correlation_id,
-            one.reason, one.coalesced,
-        )
+
+def of_changes(changes: Sequence[Change]) -> tuple[str, list[bytes | None]]:
+    """For queue/enqueue, which sorts by key itself: rows as JSON, because twenty arrays cost four times as much."""
+    rows = [
+        {
+            "entity_type": one.entity_type,
+            "source_entity_id": one.source_entity_id,
+            "operation": one.operation,
+            "payload_kind": one.payload_kind,
+            "payload_hash": None if one.payload is None else digest(one.payload).hex(),
+            "variant": one.variant,
+            "source_modified_at": one.source_modified_at,
+            "observed_at": one.observed_at,
+            "priority": one.priority,
+            "run_id": one.run_id,
+            "correlation_id": one.correlation_id,
+            "reason": one.reason,
+            "coalesced": one.coalesced,
+        }
         for one in changes
-    )  # fmt: skip
-    return tuple(map(list, zip(*rows, strict=True)))
+    ]
+    return encoded(rows), [one.payload for one in changes]
 
 
-def of_completions(completions: Sequence[Completion]) -> tuple[list[Any], ...]:
-    """For queue/complete."""
-    ordered = by_id(completions)
-    return (
-        [one.id for one in ordered],
-        [one.fence for one in ordered],
-        [one.outcome for one in ordered],
-        [None if one.result is None else one.result.decode() for one in ordered],
-    )
+def of_completions(completions: Sequence[Completion]) -> str:
+    """For queue/complete: rows as JSON."""
+    rows = [
+        {
+            "id": one.id,
+            "fence": one.fence,
+            "new_outcome": one.outcome,
+            "new_result": None if one.result is None else Raw(one.result),
+        }
+        for one in by_id(completions)
+    ]
+    return encoded(rows)
 
 
 def by_id(given: Sequence[Any]) -> list[Any]:
     """Sort by id: rows are always locked in this order."""
     return sorted(given, key=lambda one: one.id)
+
+
+def encoded(rows: Sequence[dict[str, Any]]) -> str:
+    """Encode rows for json_to_recordset."""
+    return _encode(rows).decode()
 
 
 def of_failures(failures: Sequence[Failure]) -> tuple[list[Any], ...]:

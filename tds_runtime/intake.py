@@ -15,7 +15,7 @@ import asyncpg
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tds_runtime import sql
+from tds_runtime import columns, sql
 from tds_runtime.context import Context
 from tds_runtime.database import Connection, Database, storable
 from tds_runtime.errors import DatabaseGone
@@ -83,7 +83,6 @@ class _Folded(Struct):
 
     change: Change
     winner: int
-    hash: bytes
     count: int
     first: int
     final: int
@@ -231,34 +230,41 @@ def _receipts(entries: Sequence[_Entry], rows: Sequence[Any]) -> dict[int, Recei
     }
 
 
-def _arguments(entries: Sequence[_Entry], *, compare: bool) -> list[Any]:
+def _arguments(entries: Sequence[_Entry], *, compare: bool) -> tuple[str, list[bytes], bool, str]:
     """Lay out the parameters of intake/store.sql."""
     final = {entry.owner: entry.place for entry in entries}
-    changes = _fold_changes(entries)
-    one = [entry.delivery for entry in entries]
-    return [
-        [each.source for each in one],
-        [each.entity_type for each in one],
-        [storable(each.source_entity_id) for each in one],
-        [entry.record for entry in entries],
-        [each.operation for each in one],
-        [each.modified_at for each in one],
-        [storable(each.content_type) for each in one],
-        [storable(each.query) for each in one],
-        [storable(each.correlation_id) for each in one],
-        [each.variant for each in one],
-        [each.body for each in one],
-        [entry.key for entry in entries],
-        [each.event_id for each in one],
-        [final[entry.owner] == entry.place for entry in entries],
-        compare,
-        [change.winner for change in changes],
-        [change.change.operation for change in changes],
-        [change.count for change in changes],
-        [change.hash for change in changes],
-        [change.first for change in changes],
-        [change.final for change in changes],
+    rows = [_row(entry, last=final[entry.owner] == entry.place) for entry in entries]
+    changes = [
+        {
+            "winner": one.winner,
+            "operation": one.change.operation,
+            "folded": one.count,
+            "first": one.first,
+            "final": one.final,
+        }
+        for one in _fold_changes(entries)
     ]
+    return columns.encoded(rows), [entry.delivery.body for entry in entries], compare, columns.encoded(changes)
+
+
+def _row(entry: _Entry, *, last: bool) -> dict[str, Any]:
+    one = entry.delivery
+    return {
+        "source": one.source,
+        "entity_type": one.entity_type,
+        "source_entity_id": storable(one.source_entity_id),
+        "record": entry.record,
+        "operation": one.operation,
+        "modified_at": one.modified_at,
+        "content_type": storable(one.content_type),
+        "query": storable(one.query),
+        "correlation_id": storable(one.correlation_id),
+        "variant": one.variant,
+        "key": entry.key.hex(),
+        "hash": entry.hash.hex(),
+        "event_id": one.event_id,
+        "last": last,
+    }
 
 
 def _fold_changes(entries: Sequence[_Entry]) -> list[_Folded]:
@@ -267,19 +273,19 @@ def _fold_changes(entries: Sequence[_Entry]) -> list[_Folded]:
         change = _change(entry)
         known = folded.get(entry.owner)
         if known is None:
-            folded[entry.owner] = _Folded(change, number, entry.hash, 0, number, number)
+            folded[entry.owner] = _Folded(change, number, 0, number, number)
         else:
-            _add(known, change, number, entry.hash)
+            _add(known, change, number)
     return list(folded.values())
 
 
-def _add(known: _Folded, change: Change, number: int, content: bytes) -> None:
+def _add(known: _Folded, change: Change, number: int) -> None:
     known.count += 1
     known.final = number
     decided = verdict(known.change, change)
     if decided == "earlier":
         return
-    known.winner, known.hash, known.change = number, content, change
+    known.winner, known.change = number, change
     if decided == "fetch":
         known.change = replace(change, operation="fetch")
 

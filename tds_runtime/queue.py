@@ -115,7 +115,7 @@ class Queue:
             LeaseLost: at least one lease is another owner's by now; let the transaction roll back.
         """
         if completions:
-            finished = await connection.fetchval(sql.load("queue/complete"), *columns.of_completions(completions))
+            finished = await connection.fetchval(sql.load("queue/complete"), columns.of_completions(completions))
             _all_held(finished, len(completions))
 
     async def complete_and_claim(
@@ -124,7 +124,7 @@ class Queue:
         """Finish tasks and take the next of the entity in one round trip, in the caller's transaction."""
         rows = await connection.fetch(
             sql.load("queue/complete_and_claim"),
-            *columns.of_completions(completions), entity_type, limit or self.options.batch, self.boot_id,
+            columns.of_completions(completions), entity_type, limit or self.options.batch, self.boot_id,
         )  # fmt: skip
         _all_held(rows[0][0], len(completions))
         return [Task(*row[1:]) for row in rows if row[1] is not None]

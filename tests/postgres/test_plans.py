@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from tds_runtime import migrate, sql
+from tds_runtime.columns import encoded
 from tds_runtime.database import Database, Options
 from tds_runtime.embedded import Server
 
@@ -49,11 +50,16 @@ ANALYZE;
 
 IDS, FENCES, WORDS = list(range(80, 580)), [1] * 500, ["x"] * 500
 STAMPS: list[datetime] = [NOW] * 500
+FINISHED = encoded([{"id": one, "fence": 1, "new_outcome": "applied", "new_result": {}} for one in IDS])
+CHANGE = {"entity_type": "entity1", "operation": "upsert", "payload_kind": "list", "variant": "", "priority": 1,
+          "correlation_id": "", "reason": "", "coalesced": 0}  # fmt: skip
+DELIVERY = {"source": "zoho", "entity_type": "entity1", "operation": "upsert", "content_type": "", "query": "",
+            "correlation_id": "", "variant": "", "key": "00", "hash": "00", "last": True}  # fmt: skip
 HOT: dict[str, tuple[Any, ...]] = {
     "queue/claim": ("entity1", 500, "node"),
     "queue/claim_fetch": (["entity1", "entity2"], 100, "node"),
-    "queue/complete": (IDS, FENCES, ["applied"] * 500, ["{}"] * 500),
-    "queue/complete_and_claim": (IDS, FENCES, ["applied"] * 500, ["{}"] * 500, "entity1", 500, "node"),
+    "queue/complete": (FINISHED,),
+    "queue/complete_and_claim": (FINISHED, "entity1", 500, "node"),
     "queue/retry": (IDS, FENCES, WORDS, WORDS, WORDS, [0.5] * 500, 5, 1.0, 60.0, "node"),
     "queue/bury": (IDS, FENCES, WORDS, WORDS, WORDS, "node"),
     "queue/snooze": (IDS, FENCES, NOW, "x", 60.0),
@@ -65,13 +71,10 @@ HOT: dict[str, tuple[Any, ...]] = {
     "queue/return_stuck": ("x", 5, 3600.0, 100),
     "queue/promote_due": (100,),
     "queue/due": (),
-    "queue/enqueue": (
-        WORDS, [str(one) for one in IDS], ["upsert"] * 500, [b"x"] * 500, ["list"] * 500, [b"x"] * 500, WORDS, STAMPS,
-        STAMPS, [1] * 500, [1] * 500, WORDS, WORDS, [0] * 500,
-    ),
+    "queue/enqueue": (encoded([CHANGE | {"source_entity_id": str(one)} for one in IDS]), [b"x"] * 500),
     "intake/store": (
-        *([WORDS] * 5), STAMPS, *([WORDS] * 4), [b"x"] * 500, [b"x"] * 500, WORDS, [True] * 500, True, IDS,
-        ["upsert"] * 500, FENCES, [b"x"] * 500, IDS, IDS,
+        encoded([DELIVERY | {"source_entity_id": str(one), "record": str(one)} for one in IDS]), [b"x"] * 500, True,
+        encoded([{"winner": n, "operation": "upsert", "folded": 0, "first": n, "final": n} for n in range(1, 501)]),
     ),
 }  # fmt: skip
 

@@ -1,13 +1,21 @@
--- Relies on: one change per record in the arrays (a second would be error 21000), and on the order by key: two callers
--- that meet on several records take them in the same order.
+-- Relies on: one change per record (a second would be error 21000), and on the order by key: two callers
+-- that meet on several records take them in the same order. $1 changes as JSON, $2 their payloads
 WITH put AS (
     INSERT INTO tds_sync_queue_live AS q (
         entity_type, source_entity_id, operation, payload, payload_kind, payload_hash, variant, source_modified_at,
         observed_at, priority, run_id, correlation_id, reason, coalesced)
-    SELECT * FROM unnest(
-        $1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::bytea[], $7::text[], $8::timestamptz[],
-        $9::timestamptz[], $10::smallint[], $11::bigint[], $12::text[], $13::text[], $14::integer[]
-    ) AS change (entity_type, source_entity_id)
+    SELECT change.entity_type, change.source_entity_id, change.operation, change.payload, change.payload_kind,
+           decode(change.payload_hash, 'hex'), change.variant, change.source_modified_at, change.observed_at,
+           change.priority, change.run_id, change.correlation_id, change.reason, change.coalesced
+      FROM ROWS FROM (
+        json_to_recordset($1::json) AS (
+            entity_type text, source_entity_id text, operation text, payload_kind text, payload_hash text, variant text,
+            source_modified_at timestamptz, observed_at timestamptz, priority smallint, run_id bigint,
+            correlation_id text, reason text, coalesced integer),
+        unnest($2::bytea[])
+      ) AS change (
+        entity_type, source_entity_id, operation, payload_kind, payload_hash, variant, source_modified_at, observed_at,
+        priority, run_id, correlation_id, reason, coalesced, payload)
     ORDER BY change.entity_type COLLATE "C", change.source_entity_id COLLATE "C"
 --+ queue/fold
     RETURNING (xmax = 0) AS fresh

@@ -1,6 +1,6 @@
--- Shared clause: what complete does. $1 ids ascending, $2 fences, $3 outcomes, $4 results
+-- Shared clause: what complete does. $1 rows in order of their ids
 given AS (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) AS g (id, fence, new_outcome, new_result)
+    SELECT * FROM json_to_recordset($1::json) AS g (id bigint, fence bigint, new_outcome text, new_result jsonb)
 ), finished AS (
     DELETE FROM tds_sync_queue_live AS q USING given
      WHERE q.id = given.id AND CASE q.status WHEN 'processing' THEN q.fence = given.fence END
@@ -23,7 +23,7 @@ given AS (
     SELECT id, fence, inbox_id, first_inbox_id, last_inbox_id, run_id, enqueued_at, source_modified_at, observed_at,
            processing_started_at, now(), dead_letter_at, attempt_count, coalesced, priority, revived, entity_type,
            source_entity_id, operation, 'completed', payload_kind, variant, content_type, correlation_id, reason, NULL,
-           NULL, new_outcome, payload_hash, attempts, new_result::jsonb
+           NULL, new_outcome, payload_hash, attempts, new_result
       FROM finished
     UNION ALL
     SELECT id, fence, inbox_id, first_inbox_id, last_inbox_id, run_id, enqueued_at, source_modified_at, observed_at,
