@@ -25,7 +25,7 @@ class Start(Protocol):
     """Makes the run of a slot, in the transaction that decides the slot; returns the run's id, if it has one."""
 
     async def __call__(
-        self, connection: Connection, *, schedule: str, slot: datetime, args: Mapping[str, Any]
+        self, connection: Connection, /, *, schedule: str, slot: datetime, args: Mapping[str, Any]
     ) -> int | None: ...
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -152,27 +154,14 @@ def tree(config: Config, host: cli.Host) -> Supervisor:
     unmapped = strays(queue=tasks).options(budget=ALONE)
     writing = intake.writer(database=store, on_stored=lambda stored: due((entity, "upsert") for entity in stored))
     fetching, pulling = of_source(config, parts, due)
-    healing = healer.healer(
-        database=store,
-        queue=tasks,
-        metrics=parts.metrics,
-        options=config.healer,
-        retention=config.retention,
-        node=parts.node.name,
-    ).options(budget=ALONE)
-    comparing = reconciler.reconciler(
-        database=store, client=parts.client, entities=parts.entities, options=config.reconciler
-    ).options(budget=ALONE)
+    healing, comparing = of_upkeep(config, parts)
+    pull_now = partial(due, [("all", "run")])
     actions = schedules.actions(
-        wake_pull=lambda: due([("all", "run")]),
+        wake_pull=pull_now,
         heal=lambda: healing.ref.offer(Heal()),
         compare=lambda: comparing.ref.offer(Compare()),
     )
     schedules.check(config.schedule, actions)
-    web = application(
-        services(config, parts, host, writer=writing.ref, healer=healing.ref, wake_pull=lambda: due([("all", "run")])),
-        webhooks.routes(writing.ref, parts.names, config.webhooks, parts.metrics),
-    )
     work: list[Child] = [
         writing,
         nodes.node(database=store, node=parts.node, queue=tasks, on_due=due),
@@ -188,9 +177,7 @@ def tree(config: Config, host: cli.Host) -> Supervisor:
         metrics_reporter.metrics_reporter(
             database=store, metrics=parts.metrics, runtime=host.get, options=config.metrics, node=parts.node.name
         ).options(budget=ALONE),
-        http.listener(app=web, sock=host.listening, options=config.http, observe=parts.metrics.observe_request).options(
-            stop=config.http.grace + 2
-        ),
+        listener(config, parts, host, services(config, parts, host, writing.ref, healing.ref, pull_now)),
     ]
     root = storage(database=store, server=parts.server, statements=parts.statements)
     return Supervisor("tds", strategy="rest_for_one", children=[root, Supervisor("work", children=work)])
@@ -220,11 +207,38 @@ def of_source(config: Config, parts: Parts, due: Due) -> tuple[Spec[Wake], Spec[
     return fetching.options(budget=ALONE), pulling.options(budget=ALONE)
 
 
-def services(
+def of_upkeep(config: Config, parts: Parts) -> tuple[Spec[Heal], Spec[Compare]]:
+    """The two that look after what is stored: healer and reconciler."""
+    healing = healer.healer(
+        database=parts.database,
+        queue=parts.queue,
+        metrics=parts.metrics,
+        options=config.healer,
+        retention=config.retention,
+        node=parts.node.name,
+    )
+    comparing = reconciler.reconciler(
+        database=parts.database, client=parts.client, entities=parts.entities, options=config.reconciler
+    )
+    return healing.options(budget=ALONE), comparing.options(budget=ALONE)
+
+
+def listener(config: Config, parts: Parts, host: cli.Host, services: Services) -> Spec[Never]:
+    """The web application on the socket that the process has bound."""
+    routes = webhooks.routes(services.writer, parts.names, config.webhooks, parts.metrics)
+    listening = http.listener(
+        app=application(services, routes),
+        sock=host.listening,
+        options=config.http,
+        observe=parts.metrics.observe_request,
+    )
+    return listening.options(stop=config.http.grace + 2)
+
+
+def services(  # noqa: PLR0917 - positions in the order of the parts
     config: Config,
     parts: Parts,
     host: cli.Host,
-    *,
     writer: Ref[intake.Store],
     healer: Ref[Heal],
     wake_pull: Callable[[], object],

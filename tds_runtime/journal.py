@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from tds_runtime import events, logs
-from tds_runtime.events import ChildEnded, Event, Failure, Lagged
+from tds_runtime.events import ChildEnded, Event, Lagged
+from tds_runtime.failure import Failure
 
 _NAMES: dict[type[Event], tuple[str, str]] = {
     events.ChildStarting: ("debug", "actor.starting"),

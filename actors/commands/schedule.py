@@ -22,11 +22,11 @@ def register(app: App, session: Session[Config]) -> None:
     """Add `schedule` to the command line."""
     verbs = App(name="schedule", help="What runs by itself, and when.")
     app.command(verbs)
-    _register_reading(verbs, session)
-    _register_acting(verbs, session)
+    for add in (_add_list, _add_slots, _add_run, _add_pause, _add_backfill):
+        add(verbs, session)
 
 
-def _register_reading(verbs: App, session: Session[Config]) -> None:
+def _add_list(verbs: App, session: Session[Config]) -> None:
     @verbs.command(name="list")
     async def list_(*, json: bool = False) -> None:
         """Show each schedule, its next slot and what became of its newest one.
@@ -42,6 +42,8 @@ def _register_reading(verbs: App, session: Session[Config]) -> None:
         else:
             session.output.table(list(rows[0]), [list(row.values()) for row in rows])
 
+
+def _add_slots(verbs: App, session: Session[Config]) -> None:
     @verbs.command(name="next")
     def next_(name: str, /, *, count: int = 5, json: bool = False) -> None:
         """Show the coming slots, in the schedule's zone and in UTC.
@@ -81,7 +83,7 @@ def _register_reading(verbs: App, session: Session[Config]) -> None:
             session.output.table(columns, [[row[column] for column in columns] for row in rows])
 
 
-def _register_acting(verbs: App, session: Session[Config]) -> None:
+def _add_run(verbs: App, session: Session[Config]) -> None:
     @verbs.command
     async def run(name: str, /) -> None:
         """Run what a schedule runs, now, besides its slots.
@@ -95,6 +97,8 @@ def _register_acting(verbs: App, session: Session[Config]) -> None:
             run_id = await _start(connection, name, plan, datetime.now(UTC))
         session.output.line(f"run {run_id}")
 
+
+def _add_pause(verbs: App, session: Session[Config]) -> None:
     @verbs.command
     async def pause(name: str, /, *, reason: str) -> None:
         """Skip the slots of a schedule until `schedule resume`; each skipped slot is recorded.
@@ -123,6 +127,8 @@ def _register_acting(verbs: App, session: Session[Config]) -> None:
             raise Ended(f"{name} is not paused.", Exit.NOT_FOUND)
         session.output.note(f"{name} goes on.")
 
+
+def _add_backfill(verbs: App, session: Session[Config]) -> None:
     @verbs.command
     async def backfill(name: str, /, *, since: datetime, until: datetime | None = None, dry_run: bool = False) -> None:
         """Run the slots of a past time that have no outcome yet, each once.

@@ -20,7 +20,11 @@ def register(app: App, session: Session[C]) -> None:
     """Add `dlq` to the command line."""
     letters = App(name="dlq", help="Dead letters: tasks that were given up, with the reason.")
     app.command(letters)
+    for add in (_add_list, _add_retry, _add_discard):
+        add(letters, session)
 
+
+def _add_list(letters: App, session: Session[C]) -> None:
     @letters.command(name="list")
     async def list_(
         *, entity: str = "", error: str = "", limit: int = 50, before: int | None = None, json: bool = False
@@ -45,6 +49,8 @@ def register(app: App, session: Session[C]) -> None:
         else:
             _print(session.output, found, total)
 
+
+def _add_retry(letters: App, session: Session[C]) -> None:
     @letters.command
     async def retry(
         *ids: int,
@@ -73,6 +79,8 @@ def register(app: App, session: Session[C]) -> None:
         )
         _report(session.output, "retried", moved, ids, dry_run=dry_run, json=json)
 
+
+def _add_discard(letters: App, session: Session[C]) -> None:
     @letters.command
     async def discard(
         *ids: int,

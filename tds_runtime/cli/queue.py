@@ -18,7 +18,11 @@ def register(app: App, session: Session[C]) -> None:
     """Add `queue` to the command line."""
     queue = App(name="queue", help="Waiting tasks and tasks in work.")
     app.command(queue)
+    for add in (_add_show, _add_pause, _add_cancel):
+        add(queue, session)
 
+
+def _add_show(queue: App, session: Session[C]) -> None:
     @queue.default
     async def show(*, json: bool = False) -> None:
         """Show the unfinished tasks of each entity, and which entities are paused.
@@ -37,6 +41,8 @@ def register(app: App, session: Session[C]) -> None:
         for entity, reason in paused.items():
             session.output.note(f"{entity} is paused: {reason or 'no reason given'}")
 
+
+def _add_pause(queue: App, session: Session[C]) -> None:
     @queue.command
     async def pause(entity: str, /, *, reason: str, lasting: str = "") -> None:
         """Hold an entity back: its tasks wait, webhooks are still stored.
@@ -65,6 +71,8 @@ def register(app: App, session: Session[C]) -> None:
                 raise Ended(f"{entity} is not paused.", Exit.NOT_FOUND)
         session.output.note(f"{entity} goes on.")
 
+
+def _add_cancel(queue: App, session: Session[C]) -> None:
     @queue.command
     async def cancel(*ids: int, entity: str = "", reason: str, yes: bool = False, json: bool = False) -> None:
         """Give waiting tasks up; they stay on record as cancelled.
