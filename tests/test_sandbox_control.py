@@ -148,6 +148,42 @@ def test_lies_about_pages(sandbox: Sandbox):
     assert sandbox.get("/books/v3/items", page=2).json() == pages[2]
 
 
+def test_stale_answers(sandbox: Sandbox):
+    """A lagging replica shows changed records as they were before, in lists and details."""
+    before = sandbox.edit("product", count=1, set={"rate": 11.0})[0]
+    sandbox.edit("product", count=1, set={"rate": 22.0}, stamp="next")
+    path = f"/books/v3/items/{before['id']}"
+    assert sandbox.get(path).json()["item"]["rate"] == 22.0
+    sandbox.plant("stale", path="/items", times=2)
+    old = sandbox.get(path).json()["item"]
+    assert (old["rate"], old["last_modified_time"]) == (11.0, before["last_modified_time"])
+    newest = {"sort_column": "last_modified_time", "sort_order": "D", "per_page": 1}
+    assert sandbox.get("/books/v3/items", **newest).json()["items"][0]["rate"] == 11.0
+    assert sandbox.get("/books/v3/items", **newest).json()["items"][0]["rate"] == 22.0
+
+
+def test_a_refused_write_is_not_done(sandbox: Sandbox):
+    """A planted status keeps a write from happening; a broken answer does not."""
+    sandbox.plant("status", method="POST")
+    assert sandbox.call("POST", "/books/v3/items", json={"name": "lost"}).status_code == 503
+    assert sandbox.rows("/books/v3/items", "items", name="lost") == []
+    sandbox.plant("truncate", method="POST")
+    with pytest.raises(httpx2.HTTPError):
+        sandbox.call("POST", "/books/v3/items", json={"name": "made"})
+    assert len(sandbox.rows("/books/v3/items", "items", name="made")) == 1
+
+
+def test_an_abandoned_hanging_call_ends(sandbox: Sandbox):
+    """A hanging call whose client has left takes no place any more."""
+    sandbox.get("/books/v3/items")
+    sandbox.plant("hang")
+    with pytest.raises(httpx2.ReadTimeout):
+        sandbox.call("GET", "/books/v3/items", timeout=0.2)
+    deadline = time.monotonic() + 10
+    while sandbox.control("GET", "/limits")["in_flight"]:
+        assert time.monotonic() < deadline
+
+
 def test_hanging_call_is_released(sandbox: Sandbox):
     """A hanging call waits until the fault is removed, then goes on."""
     sandbox.get("/books/v3/items")

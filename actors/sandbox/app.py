@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import anyio
 
-from actors.sandbox.answers import (
-    BLOCKED,
-    BUSY,
-    DAY,
-    JSON,
-    MINUTE,
-    RECORDED,
-    UNAUTHORIZED,
-    Answer,
-    Refused,
-    failure,
-    unknown_path,
-)
-from actors.sandbox.faults import Fault
+from actors.sandbox.answers import RECORDED, UNAUTHORIZED, Answer, Refused, failure, unknown_path
+from actors.sandbox.faults import Fault, Planted
 from actors.sandbox.oauth import allowed
 from actors.sandbox.options import ORGANIZATION_ID
 from actors.sandbox.request import Call, parse_query, split_path
+from actors.sandbox.spoiling import (
+    BROKEN,
+    NOT_DONE,
+    SHIFTS,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    cancel_when_gone,
+    delay,
+    replaced,
+    send_broken,
+)
 from actors.sandbox.stage import Stage
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = tuple[tuple[bytes, bytes], ...]
 MOST_BODY = 16 << 20
 REJECTED = {57: UNAUTHORIZED, 14: "Invalid value passed for authtoken."}
-HARD_BLOCK = 43
-THROTTLES = {43: BLOCKED, 44: MINUTE, 45: DAY.format(limit=1000), 1070: BUSY}
-HTML = b"<!DOCTYPE html><html><head><title>Zoho</title></head><body><h1>We will be back shortly</h1></body></html>"
-FILLER = b" " * 65536
 
 
 class App:
@@ -64,10 +55,12 @@ class App:
         if scope["method"] != "POST":
             answer = failure(405, 37, f"The HTTP method {scope['method']} is not allowed for the requested resource")
         else:
-            struck = [planted.fault for planted in stage.faults.struck(path, None, "POST")]
+            struck = stage.faults.struck(path, None, "POST")
             answer = stage.accounts.answer(path, scope["query_string"], dict(scope["headers"]), body)
+            for planted in struck:
+                await delay(planted)
             if struck:
-                await self._spoilt(struck, answer, send)
+                await self._send_spoilt([planted.fault for planted in struck], answer, send, ())
                 return
         await self._send(send, answer, ())
 
@@ -86,11 +79,11 @@ class App:
             call.body = await _read(receive)
         stage.limits.in_flight += 1
         try:
-            await self._answered(call, scope["path"], send)
+            await self._answered(call, scope["path"], receive, send)
         finally:
             stage.limits.in_flight -= 1
 
-    async def _answered(self, call: Call, path: str, send: Send) -> None:
+    async def _answered(self, call: Call, path: str, receive: Receive, send: Send) -> None:
         stage = self._stage
         if stage.latency:
             await anyio.sleep(stage.latency)
@@ -102,22 +95,45 @@ class App:
             bare = not scoped or b'"code":43' in refusal.body
             await self._send(send, refusal, () if bare else stage.limits.headers(call.api))
             return
-        struck = stage.faults.struck(path, call, call.method)
-        for planted in struck:
-            await self._delay(planted.fault, planted.removed)
-        answer = self._authorized(call, [planted.fault for planted in struck])
         headers = stage.limits.headers(call.api) if scoped else ()
-        if struck:
-            await self._spoilt([planted.fault for planted in struck], answer, send, headers)
+        struck = stage.faults.struck(path, call, call.method)
+        if not struck:
+            await self._send(send, self._authorized(call), headers)
+            return
+        async with anyio.create_task_group() as group:
+            group.start_soon(cancel_when_gone, receive, group.cancel_scope)
+            await self._spoilt(call, struck, send, headers)
+            group.cancel_scope.cancel()
+
+    async def _spoilt(self, call: Call, struck: list[Planted], send: Send, headers: Headers) -> None:
+        stage = self._stage
+        for planted in struck:
+            await delay(planted)
+        faults = [planted.fault for planted in struck]
+        kinds = {fault.kind for fault in faults}
+        if "revoke" in kinds:
+            stage.accounts.revoke_access()
+        if kinds & NOT_DONE:
+            answer = Answer(200, b"")
         else:
+            stage.documents.stale = "stale" in kinds
+            answer = self._authorized(call, shift=sum(SHIFTS.get(fault.kind, 0) for fault in faults))
+            stage.documents.stale = False
+        await self._send_spoilt(faults, answer, send, headers)
+
+    async def _send_spoilt(self, faults: list[Fault], answer: Answer, send: Send, headers: Headers) -> None:
+        answer = replaced(faults, answer)
+        broken = next((fault for fault in faults if fault.kind in BROKEN), None)
+        if broken is None:
             await self._send(send, answer, headers)
+            return
+        self._stage.statuses[f"{answer.status} {broken.kind}"] += 1
+        await send_broken(broken, answer, send, (*RECORDED, *headers))
 
     # --- answering
 
-    def _authorized(self, call: Call, faults: list[Fault]) -> Answer:
+    def _authorized(self, call: Call, *, shift: int = 0) -> Answer:
         stage = self._stage
-        if any(fault.kind == "revoke" for fault in faults):
-            stage.accounts.revoke_access()
         token = stage.accounts.holder(call.headers.get(b"authorization", b""), bearer=stage.switches.bearer_accepted)
         if token is None:
             return failure(401, stage.switches.expired_token_code, REJECTED[stage.switches.expired_token_code])
@@ -128,7 +144,6 @@ class App:
         organization = call.query.get("organization_id")
         if organization and organization != ORGANIZATION_ID and call.parts[:1] != ("organizations",):
             return failure(400, 6041, f"This user is not associated with the CompanyID/CompanyName:{organization}.")
-        shift = sum({"repeat_page": -1, "skip_page": 1}.get(fault.kind, 0) for fault in faults)
         try:
             return stage.reads.answer(call, shift=shift) if call.method == "GET" else self._write(call)
         except Refused as refused:
@@ -148,61 +163,6 @@ class App:
         await send({"type": "http.response.start", "status": answer.status, "headers": start})
         await send({"type": "http.response.body", "body": answer.body})
 
-    # --- spoiling
-
-    async def _delay(self, fault: Fault, removed: anyio.Event) -> None:
-        if fault.kind == "latency":
-            await anyio.sleep(fault.seconds if fault.seconds is not None else 1.0)
-        elif fault.kind == "hang":
-            with anyio.move_on_after(fault.seconds if fault.seconds is not None else 3600.0):
-                await removed.wait()
-
-    async def _spoilt(self, faults: list[Fault], answer: Answer, send: Send, headers: Headers = ()) -> None:
-        for fault in faults:
-            match fault.kind:
-                case "status":
-                    extra = tuple((name.lower().encode(), value.encode()) for name, value in fault.headers.items())
-                    answer = failure(fault.status, fault.code, fault.message, extra)
-                case "throttle":
-                    code = fault.code if fault.code in THROTTLES else 44
-                    retry = ((b"retry-after", b"3600"),) if code == HARD_BLOCK else ()
-                    answer = failure(429, code, THROTTLES[code], retry)
-                case "html":
-                    answer = Answer(200, HTML, (), b"text/html;charset=UTF-8")
-                case "garbage":
-                    answer = Answer(200, b'{"code":0,\xff\xfe\x00 not json', (), JSON)
-                case "empty":
-                    answer = Answer(200, b"")
-                case "truncate" | "close" | "slow" | "huge":
-                    await self._broken(fault, answer, send, headers)
-                    return
-                case _:
-                    pass
-        await self._send(send, answer, headers)
-
-    async def _broken(self, fault: Fault, answer: Answer, send: Send, headers: Headers) -> None:
-        """Promise a body, and send half of it, none of it, drops of it, or far too much."""
-        self._stage.statuses[f"{answer.status} {fault.kind}"] += 1
-        size = len(answer.body)
-        promised = (fault.bytes or 2 << 30) if fault.kind == "huge" else size
-        start = ((b"content-type", answer.content_type), (b"content-length", b"%d" % promised), *RECORDED, *headers)
-        await send({"type": "http.response.start", "status": answer.status, "headers": start})
-        if fault.kind == "slow":
-            step = fault.bytes or 1
-            for at in range(0, size, step):
-                drop = answer.body[at : at + step]
-                await send({"type": "http.response.body", "body": drop, "more_body": at + step < size})
-                await anyio.sleep(fault.seconds if fault.seconds is not None else 1.0)
-            return
-        if fault.kind == "huge":
-            for _ in range(0, promised, len(FILLER)):
-                await send({"type": "http.response.body", "body": FILLER, "more_body": True})
-        elif fault.kind == "truncate":
-            await send(
-                {"type": "http.response.body", "body": answer.body[: fault.bytes or size // 2], "more_body": True}
-            )
-        raise ConnectionAbortedError(f"planted: {fault.kind}")
-
 
 async def _read(receive: Receive) -> bytes:
     """The whole request body, up to 16 MiB."""
@@ -215,8 +175,3 @@ async def _read(receive: Receive) -> bytes:
         size += len(chunks[-1])
         if not message.get("more_body") or size > MOST_BODY:
             return b"".join(chunks)
-
-
-def counted(calls: Counter[str]) -> dict[str, int]:
-    """Calls by endpoint, the most frequent first."""
-    return dict(calls.most_common())

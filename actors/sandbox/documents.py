@@ -32,7 +32,10 @@ MONEY = (
 
 
 class Documents:
-    """Writes documents and remembers the bytes, up to a limit; a change forgets what it made stale."""
+    """Writes documents and remembers the bytes, up to a limit; a change forgets what it made stale.
+
+    While `stale` is set, every changed record is written as it was before its last change (a planted fault).
+    """
 
     def __init__(self, world: World, *, edition: str, cache_bytes: int) -> None:
         self._world = world
@@ -40,21 +43,23 @@ class Documents:
         self._encode = msgspec.json.Encoder().encode
         self._kept: defaultdict[str, dict[tuple[str, int], bytes]] = defaultdict(dict)
         self._room = cache_bytes
+        self.stale = False
         world.on_change.append(self._forget)
 
     def row(self, module: str, index: int, api: str) -> bytes:
         """One row of a list."""
         kept = self._kept[module].get((api, index))
-        return kept if kept is not None else self._write(module, index, api, "row")
+        return kept if kept is not None and not self.stale else self._write(module, index, api, "row")
 
     def detail(self, module: str, index: int, api: str) -> bytes:
         """One record with everything."""
         kept = self._kept[module].get((f"{api}/detail", index))
-        return kept if kept is not None else self._write(module, index, api, "detail")
+        return kept if kept is not None and not self.stale else self._write(module, index, api, "detail")
 
     def _write(self, module: str, index: int, api: str, form: str) -> bytes:
-        body = self._encode(self.document(module, index, api, form))
-        if self._room > 0:
+        past = self._world.past(module, index, -1) if self.stale else None
+        body = self._encode(self.document(module, index, api, form, past))
+        if self._room > 0 and not self.stale:
             self._room -= len(body)
             self._kept[module][api if form == "row" else f"{api}/detail", index] = body
         return body

@@ -13,7 +13,7 @@ from actors.sandbox.request import Call
 Kind = Literal[
     "status", "latency", "hang", "truncate", "html", "close", "slow", "huge", "garbage", "empty", "repeat_page",
     "skip_page",
-    "revoke", "throttle",
+    "revoke", "throttle", "stale",
 ]  # fmt: skip
 
 
@@ -34,7 +34,9 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bytes: int | None = None
 
 
-class _Planted:
+class Planted:
+    """A fault in place: `matched` and `fired` count calls, `removed` lets hanging ones go on."""
+
     def __init__(self, number: int, fault: Fault) -> None:
         self.number = number
         self.fault = fault
@@ -62,13 +64,13 @@ class Faults:
     """All planted failures, in the order they were planted."""
 
     def __init__(self) -> None:
-        self._planted: dict[int, _Planted] = {}
+        self._planted: dict[int, Planted] = {}
         self._next = 1
 
     def plant(self, fault: Fault) -> int:
         """Plant one; answers its number."""
         number, self._next = self._next, self._next + 1
-        self._planted[number] = _Planted(number, fault)
+        self._planted[number] = Planted(number, fault)
         return number
 
     def remove(self, number: int | None = None) -> int:
@@ -78,7 +80,7 @@ class Faults:
             planted.removed.set()
         return len(gone)
 
-    def struck(self, path: str, call: Call | None, method: str) -> list[_Planted]:
+    def struck(self, path: str, call: Call | None, method: str) -> list[Planted]:
         """The failures that strike this call: all of them, so that a slow answer may also be a wrong one."""
         if not self._planted:
             return []
