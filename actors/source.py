@@ -72,8 +72,9 @@ class Keeper:
 
     def _restore(self, found: Mapping[str, Upstream]) -> None:
         for name, breaker in self._client.breakers.items():
-            breaker.restore(found[name].breaker)
-            self._reset_at[name] = found[name].reset_requested_at
+            if name not in self._unsaved:  # what happened since the start is newer
+                breaker.restore(found[name].breaker)
+                self._reset_at[name] = found[name].reset_requested_at
         for name, budget in self._client.caller.budgets.items():
             if budget.observed_at < found[name].budget.observed_at:
                 self._client.caller.budgets[name] = found[name].budget
