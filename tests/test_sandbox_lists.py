@@ -203,6 +203,21 @@ def test_unknown_parameters_are_ignored(sandbox: Sandbox):
     assert sandbox.get("/books/v3/organizations", page=2).json()["organizations"]
 
 
+def test_default_filters(sandbox: Sandbox):
+    """Inactive users come only when asked for; whether Books lists inactive items unasked is an open point."""
+    active = sandbox.get("/books/v3/users").json()
+    assert ({row["status"] for row in active["users"]}, active["page_context"]["applied_filter"]) == (
+        {"active"},
+        "Status.Active",
+    )
+    everybody = sandbox.get("/books/v3/users", filter_by="Status.All").json()["users"]
+    assert {row["status"] for row in everybody} == {"active", "inactive"}
+    assert len(sandbox.rows("/books/v3/items", "items")) == 1312
+    sandbox.switch(books_items_default_filter="Status.Active")
+    assert len(sandbox.rows("/books/v3/items", "items")) < 1312
+    assert len(sandbox.rows("/books/v3/items", "items", filter_by="Status.All")) == 1312
+
+
 def test_filters_and_search(sandbox: Sandbox):
     """Lists filter by type, status, customer, dates and text, and say what was searched for."""
     vendors = sandbox.rows("/books/v3/contacts", "contacts", contact_type="vendor")

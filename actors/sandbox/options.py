@@ -45,6 +45,7 @@ class Switches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The points that could not be established about the real API; tests run both ways."""
 
     books_items_modified_filter: Literal["ignored", "rejected", "applied"] = "ignored"
+    books_items_default_filter: Literal["Status.All", "Status.Active"] = "Status.All"
     unsupported_modified_filter: Literal["ignored", "rejected"] = "ignored"
     modified_comparator: Literal["at_or_after", "after"] = "at_or_after"
     unsupported_sort: Literal["ignored", "rejected"] = "ignored"

@@ -134,7 +134,7 @@ class SalesReturns:
     def complete(self, facts: Facts) -> None:
         """How many came back, and whether the money went back."""
         facts["quantity"] = sum(line.quantity for line in facts["lines"])
-        credited = bool(facts.get("source")) and facts["index"] < self._ground.counts["creditnotes"]
+        credited = bool(facts.get("source")) and facts["index"] < self._ground.counts["salesreturns"]
         facts["credit"] = self._ground.facts("creditnotes", facts["index"]) if credited else None
         if not facts["refund_status"]:
             facts["refund_status"] = "refunded" if credited and facts["credit"]["total_refunded"] else "not_refunded"
