@@ -42,7 +42,6 @@ SETTINGS: Mapping[str, str] = {
     "unix_socket_permissions": "0700",
     "shared_buffers": "128MB",
     "max_connections": "100",
-    "wal_compression": "on",
     "log_checkpoints": "off",
     "jit": "off",
 }

@@ -84,7 +84,7 @@ async def node(ctx: Context, *, database: Database, node: Node, queue: Queue, on
     ctx.ready()
     with suppress(DatabaseGone):  # only raised when we are to stop: then the lease runs out by itself
         await ride_out(ctx, "database", lambda: _arrive(node, queue))
-        keeper = _Keeper(database, node, queue)
+        keeper = Keeper(database, node, queue)
         while not ctx.stopping.is_set():
             on_due(await ride_out(ctx, "database", keeper.turn))
             with move_on_after(float(queue.options.poll)):
@@ -92,7 +92,7 @@ async def node(ctx: Context, *, database: Database, node: Node, queue: Queue, on
         await node.leave()
 
 
-class _Keeper:
+class Keeper:
     """What a node does each second, each third of a lease and each hour."""
 
     def __init__(self, database: Database, node: Node, queue: Queue, clock: Clock = time.monotonic) -> None:

@@ -147,3 +147,12 @@ async def test_the_writer_survives_an_outage() -> None:
     async with Database(Options(dsn="postgresql://nobody@/nowhere?host=/nonexistent")).opened() as database:
         await writer.function(Context(), Inbox.of(Store(delivery())), database=database, on_stored=told.append)
     assert told == []
+
+
+async def test_one_that_the_server_rejects_does_not_take_others_along(database: Database) -> None:
+    """The batch is halved until only the culprit is left, and that one is let go."""
+    told: list[frozenset[str]] = []
+    bad = delivery(variant="\0")
+    inbox = Inbox.of(*(Store(each) for each in (delivery(record="1"), bad, delivery(record="2"), delivery(record="3"))))
+    await writer.function(Context(), inbox, database=database, on_stored=told.append)
+    assert await inbox_rows(database) == 3

@@ -1,5 +1,6 @@
 """Migrations: once each, under a lock, never over somebody else's tables."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
@@ -8,6 +9,7 @@ import pytest
 
 from tds_runtime import migrate
 from tds_runtime.database import Database, Options
+from tds_runtime.embedded import Server
 from tds_runtime.errors import DatabaseGone, DatabaseRefused
 from tds_runtime.migrate import Migration
 
@@ -121,3 +123,14 @@ async def test_the_packaged_migrations_apply(empty_dsn: str) -> None:
     versions = [migration.version for migration in migrate.available()]
     assert versions == sorted(set(versions))
     assert await apply(empty_dsn, *migrate.available(), schema="erp")
+
+
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
+async def test_a_server_that_forgets_is_refused(postgres_directory: Path, setting: str) -> None:
+    """Settings that lose acknowledged work after a crash are refused, by name."""
+    server = Server(postgres_directory, settings={setting: "off"})
+    try:
+        with pytest.raises(DatabaseRefused, match=setting):
+            await apply(await server.start(), FIRST)
+    finally:
+        await server.stop()

@@ -11,7 +11,7 @@ from tds_runtime import Context
 from tds_runtime.database import Database
 from tds_runtime.errors import LeaseLost
 from tds_runtime.leader import Leader
-from tds_runtime.nodes import Node, node
+from tds_runtime.nodes import Keeper, Node, node
 from tds_runtime.queue import Change, Options, Queue
 
 pytestmark = pytest.mark.anyio
@@ -97,3 +97,23 @@ async def test_a_leader_is_replaced_when_its_lease_is_over(database: Database) -
     assert not one.leads()
     await two.resign()
     assert await one.campaign()
+
+
+async def test_a_turn_renews_and_keeps_house_when_it_is_time(database: Database) -> None:
+    """A third of a lease later it is renewed and dead nodes' tasks come back; each hour old nodes are forgotten."""
+    clock = Clock()
+    me = Node(database, lease=60, clock=clock)
+    keeper = Keeper(database, me, Queue(database, boot_id=me.boot_id), clock)
+    await me.renew()
+    await enqueue(database, "1")
+    await Queue(database, boot_id="dead").claim(["product"])
+    await database.execute("UPDATE tds_nodes SET renewed_at = now() - interval '30 s'")
+    await database.execute(
+        "INSERT INTO tds_nodes (boot_id, name, host, pid, process, version, lease, renewed_at)"
+        " VALUES ('old', '', '', 1, '', '', '60 s', now() - interval '2 days')"
+    )
+    assert await keeper.turn() == set()
+    assert [row[0] for row in await database.fetch("SELECT boot_id FROM tds_nodes")] == [me.boot_id]
+    clock.now = 20
+    assert await keeper.turn() == {("product", "upsert")}
+    assert await database.fetchval("SELECT now() - renewed_at < '5 s' FROM tds_nodes")
