@@ -73,6 +73,8 @@ def test_hashes_are_stable_between_kinds(shipped: Entities, twin: tuple[str, ...
     found = entity.read_detail(source, sample(detail))
     listed = next(row for row in entity.read_page(source, sample(listing)).rows if row.id == found.id)
     documents = [entity.map(listed.raw, "list", variant=variant), entity.map(found.raw, "detail", variant=variant)]
+    assert listed.facets == documents[0].facets
+    assert found.facets == documents[1].facets
     if webhook:
         documents.append(entity.map(sample(webhook), "webhook", variant=variant))
     whole = [entity.shape.completed(one, documents[0].values) for one in documents]

@@ -137,15 +137,15 @@ class Entity:
 
     def read_page(self, source: Source, body: bytes) -> Page:
         """The rows of a listing's answer; `SourceAnswerInvalid` for what is none."""
-        return pages.read_page(self.shape, source.list_key, body)
+        return pages.read_page(self.shape, source.list_key, body, source.name)
 
     def read_detail(self, source: Source, body: bytes) -> Row:
         """The record of a detail answer."""
-        return pages.read_detail(self.shape, source.detail_key, body)
+        return pages.read_detail(self.shape, source.detail_key, body, source.name)
 
     def read_bulk(self, source: Source, body: bytes) -> tuple[Row, ...]:
         """The records of a bulk answer."""
-        return pages.read_bulk(self.shape, source.bulk_key, body)
+        return pages.read_bulk(self.shape, source.bulk_key, body, source.name)
 
     def ddl(self) -> tuple[str, ...]:
         """What creates the default tables, in order; see `tables.create_missing` for doing so where they are absent."""

@@ -63,10 +63,10 @@ class _PageContext(Struct, frozen=True):
     total: int | None = None
 
 
-def read_page(shape: Shape, list_key: str, body: bytes) -> Page:
+def read_page(shape: Shape, list_key: str, body: bytes, variant: str = "") -> Page:
     """Read one page; `SourceAnswerInvalid` for anything but a list of records with ids."""
     answer = _envelope(body)
-    rows = tuple(_row(shape, raw, "list") for raw in _listed(answer, list_key))
+    rows = tuple(_row(shape, raw, "list", variant) for raw in _listed(answer, list_key))
     if "page_context" not in answer:
         return Page(rows=rows)
     context = _converted(answer["page_context"], _PageContext)
@@ -82,17 +82,17 @@ def read_page(shape: Shape, list_key: str, body: bytes) -> Page:
     )
 
 
-def read_detail(shape: Shape, detail_key: str, body: bytes) -> Row:
+def read_detail(shape: Shape, detail_key: str, body: bytes, variant: str = "") -> Row:
     """Read the answer of a detail call."""
     answer = _envelope(body)
     if detail_key not in answer:
         raise SourceAnswerInvalid(f"the answer has no {detail_key}")
-    return _row(shape, answer[detail_key], "detail")
+    return _row(shape, answer[detail_key], "detail", variant)
 
 
-def read_bulk(shape: Shape, bulk_key: str, body: bytes) -> tuple[Row, ...]:
+def read_bulk(shape: Shape, bulk_key: str, body: bytes, variant: str = "") -> tuple[Row, ...]:
     """Read the answer of a bulk detail call; its records are read as details."""
-    return tuple(_row(shape, raw, "detail") for raw in _listed(_envelope(body), bulk_key))
+    return tuple(_row(shape, raw, "detail", variant) for raw in _listed(_envelope(body), bulk_key))
 
 
 _decode_envelope = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -122,7 +122,7 @@ def _converted(raw: Raw, shape: type[_PageContext]) -> _PageContext:
         raise SourceAnswerInvalid(f"page_context is not understood: {error}") from error
 
 
-def _row(shape: Shape, raw: Raw, kind: Kind) -> Row:
+def _row(shape: Shape, raw: Raw, kind: Kind, variant: str) -> Row:
     record = bytes(raw)
     try:
         document = payload.parse(record)
@@ -130,12 +130,12 @@ def _row(shape: Shape, raw: Raw, kind: Kind) -> Row:
         raise SourceAnswerInvalid(f"a record is malformed: {error}") from error
     if not isinstance(document, dict):
         raise SourceAnswerInvalid("a record is no object")
-    return _mapped(shape, document, record, kind)
+    return _mapped(shape, document, record, kind, variant)
 
 
-def _mapped(shape: Shape, document: Document, record: bytes, kind: Kind) -> Row:
+def _mapped(shape: Shape, document: Document, record: bytes, kind: Kind, variant: str) -> Row:
     try:
-        mapped = shape.map(document, kind)
+        mapped = shape.map(document, kind, variant)
     except RecordInvalid:
         return _unmapped(shape, document, record)
     return Row(id=mapped.id, modified_at=mapped.modified_at, raw=record, facets=mapped.facets)
