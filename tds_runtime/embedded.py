@@ -30,6 +30,7 @@ from tds_runtime.errors import DatabaseGone, DatabaseRefused
 
 USER = "postgres"
 PORT = 5432
+LOG_LIMIT = 10 << 20  # bytes; an older log is kept as server.old
 ELSEWHERE = Path("/var/lib/tds-runtime")
 SOCKET_NAME = f".s.PGSQL.{PORT}"
 SOCKET_LIMIT = 100  # bytes; the kernel's limit for the path of a socket is 107
@@ -180,6 +181,8 @@ class Server:
         sockets = Path(_socket_directory(self.data_directory))
         sockets.mkdir(mode=0o700, exist_ok=True)
         _give(sockets)
+        if self._log.exists() and self._log.stat().st_size > LOG_LIMIT:
+            self._log.replace(self._log.with_suffix(".old"))
         settings = {**self._settings, "unix_socket_directories": str(sockets), "port": str(PORT)}
         options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
         try:
