@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -16,7 +17,7 @@ from fixtures.daemon import until
 
 from actors.processes import free_port
 from actors.stage import command, wait_ready
-from tds_runtime.embedded import attach
+from tds_runtime.embedded import Server, attach
 
 pytestmark = pytest.mark.anyio
 
@@ -120,3 +121,30 @@ async def test_a_database_that_must_not_be_used_ends_the_daemon(empty_dsn: str, 
     with anyio.fail_after(60):
         assert await home.process.wait() != 0
     assert "tds_alerts" in home.log.read_text()
+
+
+async def test_a_start_with_the_database_away(home: Home, tmp_path: Path) -> None:
+    """The daemon is there without its database, answers 503, and is ready within seconds after the database is."""
+    server = Server(tmp_path / "late")
+    home.environ |= {"TDS_DATABASE__DSN": server.dsn, "TDS_SANDBOX__ENABLED": "false"}
+    with home.log.open("ab") as sink:
+        home.process = await anyio.open_process(
+            command("run"), cwd=home.directory, env=home.environ, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
+        )
+    async with httpx2.AsyncClient(trust_env=False, timeout=5, base_url=home.address) as http:
+
+        async def answers(path: str, status: int) -> bool:
+            try:
+                return (await http.get(path)).status_code == status
+            except httpx2.TransportError:
+                return False
+
+        await until(partial(answers, "/livez", 200))
+        assert (await http.get("/readyz")).status_code == 503
+        await server.start()
+        try:
+            await until(partial(answers, "/readyz", 200), within=15)
+            assert await home.end(signal.SIGTERM) == 0
+        finally:
+            await server.stop()
+    assert "actor.crashed" not in home.log.read_text()
