@@ -26,7 +26,7 @@ from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out
 from tds_runtime.clock import DatabaseClock
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
-from tds_runtime.errors import DatabaseGone, LeaseLost
+from tds_runtime.errors import DatabaseGone, LeaseLost, RateLimited
 from tds_runtime.queue import Queue, Task
 
 T = TypeVar("T")
@@ -108,8 +108,8 @@ class Desk:
 
     async def open(self) -> None:
         """Work until the actor is to stop; tasks in hand then go back untouched."""
+        self._ctx.ready()  # with the database away the daemon starts all the same
         await self._ride_out(lambda: self._queue.return_own(list(self._apis), ("fetch",)))
-        self._ctx.ready()
         sender, tasks = anyio.create_memory_object_stream[Task](0)
         answers, findings = anyio.create_memory_object_stream[Finding](self._options.batch)
         try:
@@ -195,9 +195,15 @@ class Desk:
                 await answers.send(finding)
 
     def _close(self, untried: Untried) -> None:
-        """Claim nothing for this API for a moment, where the client itself knows no time: the door is shut for all."""
+        """Claim nothing for this API for a while, where the client itself knows no time.
+
+        When only the reserve of the day's calls is left, the tasks of full runs come back again and again; changes,
+        which are claimed first, still pass between two of those.
+        """
+        reserved = isinstance(untried.error, RateLimited)
         for api in self._apis[untried.task.entity_type]:
-            self._closed[api] = time.time() + self._options.pause
+            if self._client.closed_until(api) is None:
+                self._closed[api] = time.time() + (self._options.poll if reserved else self._options.pause)
 
     # --- settling
 

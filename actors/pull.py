@@ -28,8 +28,8 @@ __all__ = ["Options", "pull"]
 
 log = logs.get("pull")
 
-FIRST_LOOK, LONGEST_LOOK = 0.05, 1.0
-"""Seconds between two looks at what is outstanding of a run that was listed."""
+SHORTEST_LOOK, LOOK_PER_TASK, LONGEST_LOOK = 0.03, 0.0005, 1.0
+"""Seconds between two looks at what is outstanding of a run that was listed: the less it is, the sooner it is done."""
 
 T = TypeVar("T")
 
@@ -57,9 +57,18 @@ async def pull(
     pictures of items are enqueued with their items.
     """
 
-    def desk(run: Claimed, entity: Entity) -> Desk:
+    def desk(run: Claimed, entity: Entity, group: TaskGroup) -> Desk:
         return Desk(
-            ctx, run, entity, database=database, queue=queue, client=client, options=options, due=due, images=images
+            ctx,
+            run,
+            entity,
+            database=database,
+            queue=queue,
+            client=client,
+            options=options,
+            due=due,
+            images=images,
+            spawn=group.start_soon,
         )
 
     await Office(ctx, inbox, database, queue.boot_id, entities, options, desk).open()
@@ -76,7 +85,7 @@ class Office:
         boot_id: str,
         entities: Entities,
         options: Options,
-        desk: Callable[[Claimed, Entity], Desk],
+        desk: Callable[[Claimed, Entity, TaskGroup], Desk],
     ) -> None:
         self._ctx = ctx
         self._inbox = inbox
@@ -92,8 +101,8 @@ class Office:
 
     async def open(self) -> None:
         """Work until the actor is to stop; then put back what is in hand, to go on where it was."""
+        self._ctx.ready()  # with the database away the daemon starts all the same
         await self._return_lost(own=True)
-        self._ctx.ready()
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._listen)
@@ -119,7 +128,7 @@ class Office:
             self._held[run.id] = run
             if run.listed_at is None:
                 self._listing.add(run.id)
-            group.start_soon(self._execute, run)
+            group.start_soon(self._execute, run, group)
         if claimed:
             return
         with anyio.move_on_after(self._options.poll):
@@ -149,11 +158,11 @@ class Office:
 
     # --- one run
 
-    async def _execute(self, run: Claimed) -> None:
+    async def _execute(self, run: Claimed, group: TaskGroup) -> None:
         fields = {"run_id": run.id, "entity": run.entity_type, "correlation_id": run.correlation_id}
         with logs.bound(**fields):
             try:
-                await self._conclude(run)
+                await self._conclude(run, group)
             except DatabaseGone:
                 return  # stopping in the middle of an outage: the run comes back by its lease
             finally:
@@ -163,10 +172,10 @@ class Office:
         await self._close_parents()
         self._woken.set()
 
-    async def _conclude(self, run: Claimed) -> None:
+    async def _conclude(self, run: Claimed, group: TaskGroup) -> None:
         """Run it, and write down its ending, whatever it is."""
         try:
-            await (self._expand(run) if run.entity_type == EVERYTHING else self._pull(run))
+            await (self._expand(run) if run.entity_type == EVERYTHING else self._pull(run, group))
         except LeaseLost as error:
             log.warning("run.lost", reason=str(error))
         except DatabaseGone:
@@ -185,11 +194,11 @@ class Office:
         async with self._database.transaction() as connection:
             await running.expand(connection, run, names)
 
-    async def _pull(self, run: Claimed) -> None:
+    async def _pull(self, run: Claimed, group: TaskGroup) -> None:
         entity = self._entities.get(run.entity_type)
         if entity is None or not fits(entity, run.kind):
             return await self._fail(run, "unknown_entity", f"there is no {run.kind} run of {run.entity_type}")
-        desk = self._desk(run, entity)
+        desk = self._desk(run, entity, group)
         if run.listed_at is None and not await self._list(desk):
             return await self._fail(run, "timeout", f"not listed within {self._options.timeout}")
         self._listing.discard(run.id)
@@ -209,14 +218,13 @@ class Office:
 
     async def _settle(self, desk: Desk) -> None:
         """Wait until every task of the run was tried once, then write down what became of them."""
-        run, left, look = desk.run, 0, FIRST_LOOK
+        run, left = desk.run, 0
         with anyio.move_on_after(self._options.timeout) as scope:
             while left := await desk.ride(lambda: running.outstanding(self._database, run)):
                 if desk.is_closed:
                     break  # what is left are detail calls that nobody can make for a while; they wait without the run
                 async with self._ctx.waiting("tasks"):
-                    await anyio.sleep(look)
-                look = min(LONGEST_LOOK, look * 1.5)
+                    await anyio.sleep(min(LONGEST_LOOK, max(SHORTEST_LOOK, left * LOOK_PER_TASK)))
         alarm = "unsettled" if scope.cancelled_caught else ""
         ended = await desk.ride(lambda: running.complete(self._database, run, left=left, alarm=alarm))
         await desk.note("completed", **_counts(ended))

@@ -98,3 +98,4 @@ class Keeper:
                 breaker.reset()
         ordered = found[ORGANIZATION]
         self._client.limiter.note_pause(ordered.paused, ordered.pause_reason)
+        self._client.limiter.share(ordered.nodes)

@@ -183,7 +183,7 @@ class Limiter:
     ) -> None:
         self.name = name
         self.options = options or Options()
-        self._slots = anyio.Semaphore(self.options.concurrency, fast_acquire=True)
+        self._slots = anyio.CapacityLimiter(self.options.concurrency)
         self._ledger = ledger or Memory(clock)
         self._clock = clock
         self._wall = wall
@@ -244,6 +244,12 @@ class Limiter:
         """One of the calls that may be in flight at once, for the length of a block."""
         return self._slots
 
+    def share(self, nodes: int) -> None:
+        """Leave the other nodes their part of the calls at once; each keeps one at least."""
+        part = max(1, self.options.concurrency // max(1, nodes))
+        if part != self._slots.total_tokens:
+            self._slots.total_tokens = part
+
     def give_back(self, permits: int) -> None:
         """Return permits that were not used; they serve whoever asks within the second."""
         self._spare += permits
@@ -275,7 +281,7 @@ class Limiter:
             name=self.name,
             calls_per_minute=self.options.calls_per_minute,
             concurrency=self.options.concurrency,
-            in_flight=self.options.concurrency - self._slots.value,
+            in_flight=self._slots.borrowed_tokens,
             waiting=self._waiting,
             granted=self._granted,
             waited=self._waited,

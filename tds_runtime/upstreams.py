@@ -19,7 +19,10 @@ MEMO_POLL = 0.2
 
 
 class Upstream(Struct, frozen=True, kw_only=True):
-    """One upstream as the table has it; times are seconds since the epoch, `paused` is seconds left of a pause."""
+    """One upstream as the table has it; times are seconds since the epoch, `paused` is seconds left of a pause.
+
+    `nodes` is how many processes share it.
+    """
 
     name: str
     breaker: breaker.State
@@ -27,6 +30,7 @@ class Upstream(Struct, frozen=True, kw_only=True):
     paused: float
     pause_reason: str
     budget: Budget
+    nodes: int
 
 
 class Memo:
@@ -135,4 +139,5 @@ def _upstream(row: Mapping[str, Any]) -> Upstream:
         paused=row["paused"],
         pause_reason=row["pause_reason"],
         budget=budget,
+        nodes=row["nodes"],
     )

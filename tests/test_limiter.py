@@ -160,3 +160,21 @@ def test_budget_says_how_long_it_lasts() -> None:
     assert limiter.lasts_until(one, NOON + 3600) == pytest.approx(NOON + 3600 + 1800)
     slow = limiter.observe(limiter.observe(Budget(), 1000, 900, 7200, NOON), 1000, 899, 3600, NOON + 3600)
     assert limiter.lasts_until(slow, NOON + 3600) is None
+
+
+@pytest.mark.anyio
+async def test_nodes_share_the_calls_at_once() -> None:
+    """Two nodes have two of five slots each, a hundred have one each, and alone one has all again."""
+    one = limited(Options(concurrency=5))
+    for nodes, slots in ((2, 2), (100, 1), (0, 5)):
+        one.share(nodes)
+        async with anyio.create_task_group() as group:
+
+            async def hold() -> None:
+                async with one.slot():
+                    await anyio.sleep(1)
+
+            for _ in range(10):
+                group.start_soon(hold)
+            await anyio.sleep(0.5)
+            assert one.statistics().in_flight == slots

@@ -28,7 +28,7 @@ from tds_runtime.errors import (
     SourceRejected,
     code_of,
 )
-from tds_runtime.task import Task
+from tds_runtime.task import FULL, Task
 
 REFUSED = timedelta(minutes=10)
 """A record whose call is refused for lack of scope is asked for again this much later."""
@@ -138,7 +138,9 @@ class Asker:
             if source.detail_path is None:
                 return Failed(task=task, code="no_detail_call", message=f"{entity.name} has none", final=True)
             try:
-                body = await self._client.detail(source, task.source_entity_id, permitted=place == 0)
+                body = await self._client.detail(
+                    source, task.source_entity_id, permitted=place == 0, bulk=task.priority >= FULL
+                )
             except RecordMissing as error:
                 missing = error
                 continue

@@ -90,6 +90,7 @@ class Desk:
         options: Options,
         due: Due,
         images: bool,
+        spawn: Callable[..., object],
     ) -> None:
         self.ctx = ctx
         self.run = run
@@ -97,6 +98,7 @@ class Desk:
         self.database = database
         self.client = client
         self.options = options
+        self.spawn = spawn
         self._queue = queue
         self._due = due
         self._images = images and entity.name == "product"
@@ -111,7 +113,7 @@ class Desk:
     def is_closed(self) -> bool:
         """Whether the source takes no calls for this entity for longer than this run is patient."""
         apis = {source.api for source in self.entity.sources}
-        closed = max((self.client.closed_until(api) or 0.0 for api in apis), default=0.0)
+        closed = max((self.client.closed_until(api, bulk=self.bulk) or 0.0 for api in apis), default=0.0)
         return closed > time.time() + self.options.patience
 
     async def ride(self, operation: Callable[[], Awaitable[T]]) -> T:

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import anyio
 import msgspec
 from msgspec import Struct, structs
 
@@ -15,11 +16,13 @@ from actors.pulling.desk import Batch, Desk
 from actors.zoho.entities import Source
 from actors.zoho.listing import Leaf
 from actors.zoho.pages import Page
-from tds_runtime import running
-from tds_runtime.errors import Outage, SourceRejected
+from tds_runtime import logs, running
+from tds_runtime.errors import Error, Outage
 from tds_runtime.running import Cursor
 
 MOST_CANDIDATES = 10_000
+
+log = logs.get("pull")
 
 
 class Place(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,29 +62,27 @@ class Outcome(Struct, frozen=True, kw_only=True):
 async def full(desk: Desk) -> Outcome:
     """List every source whole; then ask for what is stored and was not shown, if the listing was of one piece."""
     place = msgspec.convert(desk.run.position or {}, Place)
-    if not desk.run.resumed:
-        await _expect(desk)
+    counted = anyio.Event()
+    desk.spawn(_expect, desk, counted)
     for index, source in enumerate(desk.entity.sources):
         if index >= place.source:
             begin = place if index == place.source else Place(source=index)
             await whole(desk, source, begin, complete=True)
+    await counted.wait()
     return Outcome() if desk.run.resumed else await _candidates(desk)
 
 
-async def _expect(desk: Desk) -> None:
-    """Ask the source for its own count: it shows how far the run is, and what a listing left out."""
-    counts = [await _count(desk, source) for source in desk.entity.sources]
-    known = [count for count in counts if count is not None]
-    if len(known) == len(counts):
-        await desk.ride(lambda: running.expect(desk.database, desk.run, sum(known)))
-
-
-async def _count(desk: Desk, source: Source) -> int | None:
+async def _expect(desk: Desk, counted: anyio.Event) -> None:
+    """Ask the source for its own count, beside the listing: it shows how far the run is. Without it the run goes on."""
     try:
-        return await desk.client.count(source)
-    except SourceRejected as error:
-        await desk.note("count_refused", str(error), "warning")
-        return None
+        counts = [await desk.client.count(source) for source in desk.entity.sources]
+        known = [count for count in counts if count is not None]
+        if len(known) == len(counts):
+            await running.expect(desk.database, desk.run, sum(known))
+    except Error as error:
+        log.warning("count.failed", reason=str(error))
+    finally:
+        counted.set()
 
 
 async def whole(desk: Desk, source: Source, place: Place, *, complete: bool, params: Mapping[str, str] = {}) -> None:
