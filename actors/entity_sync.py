@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -275,7 +276,9 @@ class _Sync:
         return ()
 
 
-def _correlation(tasks: Iterable[Task]) -> dict[str, str]:
-    """What ties the lines of a batch to the delivery that caused it, when there was one only."""
-    ids = {task.correlation_id for task in tasks}
-    return {"correlation_id": ids.pop()} if len(ids) == 1 else {}
+def _correlation(tasks: Iterable[Task]) -> dict[str, Any]:
+    """What ties the lines of a batch to the deliveries that caused it, and not to the one that woke the actor."""
+    ids = sorted({task.correlation_id for task in tasks if task.correlation_id})
+    if len(ids) == 1:
+        return {"correlation_id": ids[0]}
+    return {"correlation_id": "", "correlation_ids": ids[:_LISTED]} if ids else {"correlation_id": ""}
