@@ -127,6 +127,7 @@ async def test_a_start_with_the_database_away(home: Home, tmp_path: Path) -> Non
     """The daemon is there without its database, answers 503, and is ready within seconds after the database is."""
     server = Server(tmp_path / "late")
     home.environ |= {"TDS_DATABASE__DSN": server.dsn, "TDS_SANDBOX__ENABLED": "false"}
+    home.environ |= {"TDS_ENTITIES__CREATE_TABLES": "true"}
     with home.log.open("ab") as sink:
         home.process = await anyio.open_process(
             command("run"), cwd=home.directory, env=home.environ, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
