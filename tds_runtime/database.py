@@ -7,8 +7,8 @@ statement that the server rejected stays asyncpg's PostgresError.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,17 +16,16 @@ import anyio
 import asyncpg
 from msgspec import Struct
 
-from tds_runtime import embedded
-from tds_runtime.errors import DatabaseGone, Error
+from tds_runtime import embedded, sqlstate
+from tds_runtime.connection import Connection, commit, cut, roll_back, storable
+from tds_runtime.errors import DatabaseGone
 from tds_runtime.values import Duration
+
+__all__ = ["Connection", "Database", "Options", "PoolStatistics", "Statistics", "storable"]
 
 Pool = Literal["work", "ingest"]
 State = Literal["down", "starting", "up"]
 
-# What the server says when it is away, ending, starting, read only after a fail-over, or out of room.
-OUTAGE_CLASSES = ("08", "53", "57P", "58")
-OUTAGE_CODES = frozenset({"25006", "57014"})
-EXPIRING_CODES = frozenset({"25006", "57P01", "57P02", "57P03"})
 QUOTED = str.maketrans({'"': '""'})
 
 
@@ -66,66 +65,6 @@ class Statistics(Struct, frozen=True, kw_only=True):
     pools: dict[str, PoolStatistics]
     outages: int
     last_outage: str
-
-
-class Connection:
-    """A pooled connection, as long as its `async with` lasts; it fails with DatabaseGone or asyncpg.PostgresError."""
-
-    __slots__ = ("_database", "_wire")
-
-    def __init__(self, database: Database, wire: Any) -> None:
-        self._database = database
-        self._wire = wire
-
-    async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
-        """Return all rows, as asyncpg Records."""
-        with self._database.outages(self._wire):
-            rows: list[Any] = await self._wire.fetch(statement, *arguments)
-        return rows
-
-    async def fetchrow(self, statement: str, *arguments: Any) -> Any | None:
-        """Return the first row or None."""
-        with self._database.outages(self._wire):
-            return await self._wire.fetchrow(statement, *arguments)
-
-    async def fetchval(self, statement: str, *arguments: Any) -> Any:
-        """Return the first column of the first row, or None."""
-        with self._database.outages(self._wire):
-            return await self._wire.fetchval(statement, *arguments)
-
-    async def execute(self, statement: str, *arguments: Any) -> str:
-        """Execute and return the command's tag; without arguments the text may hold several statements."""
-        with self._database.outages(self._wire):
-            tag: str = await self._wire.execute(statement, *arguments)
-        return tag
-
-    async def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Execute once for each row, atomically, in one pipeline."""
-        with self._database.outages(self._wire):
-            await self._wire.executemany(statement, rows)
-
-    async def copy(self, table: str, rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> None:
-        """Write rows by binary COPY."""
-        with self._database.outages(self._wire):
-            await self._wire.copy_records_to_table(table, records=rows, columns=columns)
-
-    @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
-        """Roll back to here, and only to here, when the body raises; needs a surrounding transaction."""
-        await self.execute("SAVEPOINT tds")
-        done = False
-        try:
-            yield
-            done = True
-        finally:
-            if not _is_lost(self._wire):
-                with anyio.CancelScope(shield=True):
-                    await self.execute("RELEASE SAVEPOINT tds" if done else "ROLLBACK TO SAVEPOINT tds")
-
-    @property
-    def wire(self) -> Any:
-        """The asyncpg connection itself, for what this class does not wrap; its errors arrive untranslated."""
-        return self._wire
 
 
 class Database:
@@ -184,7 +123,7 @@ class Database:
         """Lend a connection even before `admit`: for migrations and checks."""
         wire = await self._acquire(pool)
         try:
-            yield Connection(self, wire)
+            yield Connection(wire, self.outages)
         finally:
             await self._release(pool, wire)
 
@@ -209,7 +148,7 @@ class Database:
         finally:
             # Shielded: a cancelled caller must not leave the outcome to chance; command_timeout bounds the wait.
             with anyio.CancelScope(shield=True):
-                await (_commit(connection) if done else _roll_back(connection))
+                await (commit(connection) if done else roll_back(connection))
 
     async def fetch(self, statement: str, *arguments: Any, pool: Pool = "work") -> list[Any]:
         """Return all rows of one statement on a connection of its own."""
@@ -251,13 +190,13 @@ class Database:
         """
         try:
             yield
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            reason = _outage(error)
+        except sqlstate.FAILURES as error:
+            reason = sqlstate.outage(error)
             if reason is None:
                 self._answered()
                 raise
-            if wire is not None and not _still_usable(error):
-                _cut(wire)
+            if wire is not None and not sqlstate.still_usable(error):
+                cut(wire)
             self._gone(reason, error)
             raise DatabaseGone(reason) from error
         self._answered()
@@ -269,8 +208,11 @@ class Database:
     def _gone(self, reason: str, error: Exception) -> None:
         self._outages += 1
         self._last_outage = reason
-        self._state = "down"
-        if _expires(error):
+        if sqlstate.only_late(error):
+            self._answered()
+        else:
+            self._state = "down"
+        if sqlstate.expires(error):
             for pool in self._pools.values():
                 pool._generation += 1  # noqa: SLF001 - expire_connections() is a coroutine that does just this
 
@@ -307,11 +249,11 @@ class Database:
             raise DatabaseGone("the pools are closed")
         try:
             return await pool.acquire(timeout=float(self.options.acquire_timeout))
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        except sqlstate.FAILURES as error:
             if isinstance(error, TimeoutError) and pool.get_size() >= pool.get_max_size() and not pool.get_idle_size():
                 raise DatabaseGone(f"no free connection in the pool {name}") from error  # the server itself may be well
             # Whatever keeps us from connecting is waited out, a refused password included: it may be set right.
-            reason = f"cannot connect: {_text(error)}"
+            reason = f"cannot connect: {sqlstate.text(error)}"
             self._gone(reason, error)
             raise DatabaseGone(reason) from error
 
@@ -321,49 +263,18 @@ class Database:
         with anyio.move_on_after(self.options.release_timeout, shield=True) as scope:
             try:
                 if pool is None:
-                    _cut(wire)
+                    cut(wire)
                 else:
                     await pool.release(wire, timeout=float(self.options.release_timeout))
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-                _cut(wire)
+            except sqlstate.FAILURES:
+                cut(wire)
         if scope.cancelled_caught:
-            _cut(wire)
+            cut(wire)
 
     async def _close(self, pool: Any) -> None:
         with anyio.move_on_after(self.options.release_timeout, shield=True):
             await pool.close()
         pool.terminate()
-
-
-def storable(text: str) -> str:
-    """Return text as Postgres takes it: without NUL and without lone surrogates, which are escaped."""
-    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-
-
-def _cut(wire: Any) -> None:
-    """Close the socket. asyncpg takes a connection that died back to its pool, which leaves an empty proxy."""
-    with suppress(asyncpg.InterfaceError):
-        wire.terminate()
-
-
-def _is_lost(wire: Any) -> bool:
-    try:
-        return bool(wire.is_closed())
-    except asyncpg.InterfaceError:
-        return True
-
-
-async def _commit(connection: Connection) -> None:
-    if _is_lost(connection.wire):
-        raise DatabaseGone("the connection was lost before COMMIT")
-    if await connection.execute("COMMIT") != "COMMIT":  # the server answers ROLLBACK when a statement had failed
-        raise Error("a statement of the transaction had failed, so nothing was committed")
-
-
-async def _roll_back(connection: Connection) -> None:
-    with suppress(DatabaseGone):  # what made us roll back says more than the failure to do so
-        if not _is_lost(connection.wire):
-            await connection.execute("ROLLBACK")
 
 
 async def _durable(wire: Any) -> None:
@@ -375,36 +286,3 @@ async def _durable(wire: Any) -> None:
 
 async def _keep(_wire: Any) -> None:
     """Skip asyncpg's reset query: nothing here changes a session outside its transaction, and it costs a round trip."""
-
-
-def _outage(error: Exception) -> str | None:
-    """Say why the server counts as away, or None for a definite rejection or a mistake of the caller."""
-    if isinstance(error, (OSError, asyncpg.InternalClientError)):  # TimeoutError is an OSError
-        return _text(error)
-    if isinstance(error, asyncpg.PostgresError):
-        code = _code(error)
-        away = code in OUTAGE_CODES or code.startswith(OUTAGE_CLASSES)
-        return f"{_text(error)} ({code})" if away else None
-    if isinstance(error, ValueError):  # an argument that cannot be encoded
-        return None
-    return _text(error) if "clos" in str(error) or "released" in str(error) else None
-
-
-def _still_usable(error: Exception) -> bool:
-    """Whether the connection survived: the server gave up a statement, or had no room for it."""
-    code = _code(error)
-    return code == "57014" or code.startswith(("53", "58"))
-
-
-def _expires(error: Exception) -> bool:
-    """Whether other connections to that server cannot be trusted either."""
-    code = _code(error)
-    return not code or code in EXPIRING_CODES or code.startswith("08")
-
-
-def _code(error: Exception) -> str:
-    return (error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
-
-
-def _text(error: Exception) -> str:
-    return str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)

