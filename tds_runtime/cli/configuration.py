@@ -8,7 +8,7 @@ from typing import Any
 
 from cyclopts import App
 
-from tds_runtime import config, database, embedded, migrate
+from tds_runtime import config, database, embedded, migrate, premises
 from tds_runtime.cli.output import Exit
 from tds_runtime.cli.session import C, Host, Session
 from tds_runtime.database import Database
@@ -105,7 +105,7 @@ async def _connected(session: Session[C], settings: C, checks: Sequence[Check[C]
 
 async def _database_problems(session: Session[C], options: database.Options) -> list[str]:
     if options.dsn == "embedded" and await embedded.attach(options.data_directory) is None:
-        embedded.binaries()
+        premises.binaries()  # says so when the extra is not installed
         session.output.note("database: embedded, not running now; the daemon will start it.")
         return []
     try:
