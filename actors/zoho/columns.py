@@ -210,6 +210,8 @@ def _numeric(value: Any) -> Decimal:
 
 def normal(value: Decimal) -> Decimal:
     """The number without trailing zeros, so that equal numbers are written alike; `Unfit` when it is beyond sense."""
+    if not value.is_finite():
+        raise Unfit("is out of range")
     try:
         return _EXACT.normalize(value) or _ZERO
     except ArithmeticError as error:
