@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 
 from actors.zoho import payload
 from actors.zoho.columns import Unfit
 from actors.zoho.entities import Entities, Entity, Source
 from actors.zoho.mapping import Record
-from actors.zoho.payload import Malformed
+from actors.zoho.payload import Document, Malformed
 from tds_runtime.errors import SourceAnswerInvalid
-
-_shallow = msgspec.json.Decoder(dict[str, Raw]).decode
-"""The values of the first level stay bytes: a document of a hundred lines costs what its keys cost."""
 
 
 class Detail(Struct, frozen=True):
@@ -27,15 +26,18 @@ class Detail(Struct, frozen=True):
 
 
 class Reader:
-    """Reads the detail answers of all entities."""
+    """Reads the detail answers of all entities; what is not asked for is skipped, not built."""
 
     def __init__(self, entities: Entities) -> None:
-        self._keys = {entity.name: _keys(entity.record) for entity in entities}
+        self._named = {entity.name: _picker(_keys(entity.record)) for entity in entities}
+        self._envelopes = {
+            source.detail_key: _picker([source.detail_key], Raw) for entity in entities for source in entity.sources
+        }
 
     def read(self, entity: Entity, source: Source, body: bytes) -> Detail:
         """The record of a detail answer; `SourceAnswerInvalid` where there is none."""
         try:
-            envelope = payload.guarded(_shallow, body)
+            envelope = payload.guarded(self._envelopes[source.detail_key], body)
             if source.detail_key not in envelope:
                 raise SourceAnswerInvalid(f"the answer has no {source.detail_key}")
             return self._detail(entity, bytes(envelope[source.detail_key]))
@@ -43,8 +45,7 @@ class Reader:
             raise SourceAnswerInvalid(f"the answer is malformed: {error}") from error
 
     def _detail(self, entity: Entity, raw: bytes) -> Detail:
-        fields = payload.guarded(_shallow, raw)
-        document = {key: payload.parse(bytes(fields[key])) for key in self._keys[entity.name] if key in fields}
+        document = payload.guarded(self._named[entity.name], raw)
         try:
             record = entity.shape.identity(document)
         except Unfit as error:
@@ -55,7 +56,22 @@ class Reader:
             return Detail(record, None, raw)  # its entity says what is wrong with it
 
 
-def _keys(record: Record) -> frozenset[str]:
+def _keys(record: Record) -> list[str]:
     """The first keys of the paths that name a record and its version."""
     paths = [one for found in (record.id, record.modified) for one in ([found] if isinstance(found, str) else found)]
-    return frozenset(path.partition(".")[0] for path in paths)
+    return sorted({path.partition(".")[0] for path in paths})
+
+
+def _picker(keys: list[str], kind: Any = Any) -> Callable[[bytes], Document]:
+    """A decoder of an object to a document with just these keys, where they are there."""
+    names = {f"field{place}": key for place, key in enumerate(keys)}
+    fields = [(name, kind | msgspec.UnsetType, UNSET) for name in names]
+    shape = msgspec.defstruct("Picked", fields, rename=names, gc=False)
+    decode = msgspec.json.Decoder(shape).decode
+
+    def pick(body: bytes) -> Document:
+        found = decode(body)
+        values = ((key, getattr(found, name)) for name, key in names.items())
+        return {key: value for key, value in values if value is not UNSET}
+
+    return pick
