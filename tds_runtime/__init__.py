@@ -6,6 +6,7 @@ from tds_runtime.context import Context
 from tds_runtime.inbox import Inbox
 from tds_runtime.mailbox import Mailbox
 from tds_runtime.outage import ride_out
+from tds_runtime.pool import Partitions, Pool, partitions
 from tds_runtime.ref import Call, Ref
 from tds_runtime.runtime import Runtime, run
 from tds_runtime.snapshot import Count, Snapshot
@@ -21,6 +22,8 @@ __all__ = [
     "Count",
     "Inbox",
     "Mailbox",
+    "Partitions",
+    "Pool",
     "Ref",
     "Runtime",
     "Snapshot",
@@ -28,6 +31,7 @@ __all__ = [
     "Supervisor",
     "actor",
     "child",
+    "partitions",
     "ride_out",
     "run",
 ]

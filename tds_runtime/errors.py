@@ -189,6 +189,18 @@ class NoSuchChild(Error, LookupError):
     """There is no child at this path."""
 
 
+class AlreadyRunning(Error):
+    """A child of this name is there already."""
+
+
+class PoolFull(Error):
+    """The pool has as many children as it may have."""
+
+
+class ApplyFailed(Error):
+    """The new tree runs, but not all that it changed came up."""
+
+
 class SignalsTaken(Error):
     """Somebody else in this process already handles the signals that this runtime was told to own."""
 

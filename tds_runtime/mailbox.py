@@ -80,7 +80,7 @@ class Answer:
 
     __slots__ = ("abandoned", "arrived", "deadline", "done", "error", "value")
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float = inf) -> None:
         self.deadline = deadline
         self.arrived = Event()
         self.done = False

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tds_runtime.errors import SpecError
 from tds_runtime.mailbox import Box
+from tds_runtime.pool import Partitions, Pool
 from tds_runtime.ref import Address, Ref
 from tds_runtime.slot import Slot, World
 from tds_runtime.spec import Child, Spec, Supervisor
@@ -20,17 +21,17 @@ def plan(tree: Supervisor, world: World) -> Slot:
 def check(tree: Supervisor) -> None:
     """Give every reference its path, and refuse a tree in which one leads nowhere."""
     placed: dict[int, str] = {}
-    specs = list(_specs(tree, tree.name))
-    for path, spec in specs:
-        if id(spec.address) in placed:
-            raise SpecError(f"{placed[id(spec.address)]} and {path} are one spec; use .named() to make another")
-        placed[id(spec.address)] = path
-    for path, spec in specs:
+    addresses = list(_addressed(tree, tree.name))
+    for path, address in addresses:
+        if id(address) in placed:
+            raise SpecError(f"{placed[id(address)]} and {path} are one spec; use .named() to make another")
+        placed[id(address)] = path
+    for path, spec in _specs(tree, tree.name):
         for argument in (*spec.positional, *spec.keywords.values()):
             if isinstance(argument, Ref) and argument.dangling and id(argument.address) not in placed:
                 raise SpecError(f"{path} refers to {argument.address.name}, which is not in the tree")
-    for path, spec in specs:
-        spec.address.path = path
+    for path, address in addresses:
+        address.path = path
 
 
 def place(spec: Child, path: str, world: World) -> Slot:
@@ -41,8 +42,18 @@ def place(spec: Child, path: str, world: World) -> Slot:
             slot.box = Box(path, spec.mailbox, spec.types, pulse=slot.pulse, pace=world.pace)
         bind(spec.address, slot)
     elif isinstance(spec, Supervisor):
+        attach(spec, slot)
         slot.children = {below.name: place(below, f"{path}/{below.name}", world) for below in spec.children}
     return slot
+
+
+def attach(spec: Supervisor, slot: Slot) -> None:
+    """Let what a supervisor's description hands out lead to this slot."""
+    if isinstance(spec, Pool):
+        spec.port.slot = slot
+    elif isinstance(spec, Partitions):
+        spec.address.path = slot.path
+        spec.address.watchers = slot.watchers
 
 
 def bind(address: Address, slot: Slot) -> None:
@@ -50,6 +61,14 @@ def bind(address: Address, slot: Slot) -> None:
     address.path = slot.path
     address.box = slot.box
     address.watchers = slot.watchers
+
+
+def _addressed(child: Child, path: str) -> Iterator[tuple[str, Address]]:
+    if isinstance(child, (Spec, Partitions)):
+        yield path, child.address
+    if isinstance(child, Supervisor):
+        for below in child.children:
+            yield from _addressed(below, f"{path}/{below.name}")
 
 
 def _specs(child: Child, path: str) -> Iterator[tuple[str, Spec[object]]]:

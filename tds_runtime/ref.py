@@ -37,7 +37,7 @@ class Call(Struct, Generic[R], frozen=True):
 class Address:
     """Where a reference leads: known by path once its tree is planned, and by mailbox once it runs."""
 
-    __slots__ = ("box", "name", "path", "watchers")
+    __slots__ = ("__weakref__", "box", "name", "path", "watchers")
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -27,6 +27,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import current_token
 
 from tds_runtime.blocked import LoopWatch
+from tds_runtime.change import Applied, Change
 from tds_runtime.context import Context
 from tds_runtime.errors import NotRunning, SignalsTaken, SpecError
 from tds_runtime.events import (
@@ -40,11 +41,11 @@ from tds_runtime.events import (
 )
 from tds_runtime.failure import failure_of
 from tds_runtime.incarnation import Ending, Incarnation
+from tds_runtime.operations import Operations
 from tds_runtime.plan import check, plan
 from tds_runtime.slot import Running, Slot, World
 from tds_runtime.snapshot import Count, Snapshot, count_below, find, snapshot_of
 from tds_runtime.spec import Child, Supervisor
-from tds_runtime.supervisor import Supervision
 from tds_runtime.systemd import Systemd
 
 _LAST_WORDS = 1.0
@@ -118,7 +119,7 @@ class Runtime:
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:
         assert self._host is not None
         self.stop(f"{exc_type.__name__} in the block" if exc_type else "the block has ended")
         with CancelScope(shield=True):  # the keeper bounds this by the grace
@@ -159,7 +160,7 @@ class Runtime:
         assert self._world is not None
         root.begin(self._world.clock())
         ctx = Context(root.path, root.incarnation, on_ready=partial(self._root_ready, root))
-        supervision = Supervision(root, self._world, ctx, lambda _slot: self._stuck.set())
+        supervision = Operations(root, self._world, ctx, lambda _slot: self._stuck.set())
         root.supervision = supervision
         root.life = Incarnation(supervision.run, on_stop=ctx.stopping.set, on_end=self._root_ended)
         return root.life
@@ -269,6 +270,25 @@ class Runtime:
                     return
                 if isinstance(event, TreeStopped):
                     raise NotRunning(f"the tree ended before {path} was started again")
+
+    async def apply(self, tree: Supervisor) -> Applied:
+        """Turn the running tree into this one, and return what that took.
+
+        A tree that cannot run raises SpecError and changes nothing. Children that would do the same work follow their
+        new options without a restart; others are stopped gracefully and started again, with what the strategy ties to
+        them; mailboxes and references stay. Raises ApplyFailed when something did not come up; it is tried again
+        like after any crash.
+        """
+        check(tree)
+        if tree.name != self.tree.name:
+            raise SpecError(f"a running tree keeps its name: {self.tree.name} cannot become {tree.name}")
+        if self._root is None or self._root.supervision is None:
+            raise NotRunning(f"{self.tree.name} is not running")
+        change = Change()
+        self._root.supervision.reshape(tree, change)
+        await change.settled.wait()
+        self.tree = tree
+        return change.result()
 
     def _find(self, path: str) -> Slot:
         if self._root is None:

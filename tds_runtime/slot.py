@@ -10,22 +10,26 @@ from random import Random
 from typing import Any, Literal, Protocol
 
 from tds_runtime.budget import Ledger
+from tds_runtime.change import Change
 from tds_runtime.errors import CalleeCrashed, CalleeStopped, Error, Hung
 from tds_runtime.events import Broadcast, ChildEnded, DeadLettered, Event, Undelivered
 from tds_runtime.failure import Failure
 from tds_runtime.incarnation import Ending, Incarnation
-from tds_runtime.mailbox import Box, Envelope, Pace
+from tds_runtime.mailbox import Answer, Box, Envelope, Pace
 from tds_runtime.monitor import Down, Watchers
 from tds_runtime.pulse import Pulse
-from tds_runtime.spec import Child, Spec
+from tds_runtime.spec import Child, Spec, Supervisor
 
 
 class Running(Protocol):
-    """The part of a running supervisor that its own supervisor and the operator's verbs use."""
+    """What a running supervisor does for others; see `operations`."""
 
     def stop(self, *, hurry: bool, final: bool) -> None: ...
     def kill(self, slot: Slot, reason: str) -> None: ...
     def cycle(self, slot: Slot) -> None: ...
+    def add(self, spec: Spec[Any], limit: float) -> Answer: ...
+    def remove(self, slot: Slot) -> Answer: ...
+    def reshape(self, spec: Supervisor, change: Change) -> None: ...
 
 
 State = Literal[
@@ -69,6 +73,7 @@ class Slot:
         "box",
         "children",
         "cycling",
+        "dynamic",
         "incarnation",
         "last_failure",
         "leaving",
@@ -80,6 +85,7 @@ class Slot:
         "pulse",
         "ran",
         "ready_at",
+        "removed",
         "restarts",
         "spec",
         "started_at",
@@ -109,6 +115,8 @@ class Slot:
         self.probing = False
         self.probes = 0
         self.cycling = False
+        self.dynamic = False
+        self.removed = False
         self.ran = 0.0
         self.started_at = 0.0
         self.ready_at: float | None = None

@@ -12,7 +12,7 @@ from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class
 
 from tds_runtime.budget import Budget, Charge, Ledger
 from tds_runtime.context import Context
-from tds_runtime.errors import BudgetExhausted, EndedUnready, Killed, StartFailed, StartTimeout
+from tds_runtime.errors import BudgetExhausted, EndedUnready, StartFailed, StartTimeout
 from tds_runtime.events import (
     ChildFinished,
     ChildQuarantined,
@@ -71,8 +71,13 @@ class Supervision:
                     self._all_cancelled()
                     await self._supervise()
                 raise
+            finally:
+                self._closed()
         if self._failure is not None:
             raise self._failure
+
+    def _closed(self) -> None:
+        """Nothing that is asked from here on will be heard."""
 
     def _prepare(self) -> None:
         """All children are to be started, but what was quarantined under our last incarnation stays so."""
@@ -119,7 +124,7 @@ class Supervision:
         self._requests.append(reaction)
         self._wake.set()
 
-    def _noted(self, _slot: Slot) -> None:
+    def _noted(self, slot: Slot) -> None:  # noqa: ARG002 # those who wait for one child's start override this
         if self._sweep is not None:
             self._wake.set()
 
@@ -129,7 +134,7 @@ class Supervision:
         self._wake.set()
 
     def _nested(self, slot: Slot, ctx: Context) -> tuple[Running, Callable[[], Coroutine[Any, Any, None]]]:
-        nested = Supervision(slot, self.world, ctx, self._stuck)
+        nested = type(self)(slot, self.world, ctx, self._stuck)
         return nested, nested.run
 
     # --- a child has ended
@@ -141,9 +146,9 @@ class Supervision:
         if ending.fatal:
             slot.state = "stopped"
             self._fail(ending.error)
-        elif (
-            slot.leaving or ending.kind == "shutdown"
-        ):  # unasked only when we are cancelled ourselves, and about to hear
+        elif self._settled(slot, ending):
+            return
+        elif slot.leaving or ending.kind == "shutdown":  # the latter alone: we are cancelled, and about to hear of it
             self._after_stop(slot, now)
         elif ending.kind == "normal" and slot.spec.restart != "permanent":
             self._finish(slot)
@@ -156,6 +161,10 @@ class Supervision:
             self._finish(slot)
         else:
             self._restart(slot, ending, now)
+
+    def _settled(self, slot: Slot, ending: Ending) -> bool:  # noqa: ARG002 # see Operations
+        """Whether the end of this child is somebody else's business."""
+        return False
 
     def _after_stop(self, slot: Slot, now: float) -> None:
         slot.state = "finished" if slot.spec.restart == "temporary" else "stopped"
@@ -324,12 +333,7 @@ class Supervision:
     # --- the end
 
     def _refuse_start(self, slot: Slot, error: BaseException | None, stack: str = "") -> None:
-        error = error or EndedUnready(f"{slot.path} ended before it was ready")
-        if not isinstance(error, StartFailed):
-            cause = error
-            text = str(failure_of(cause))
-            error = StartFailed(f"{slot.path} did not start: {text}", path=slot.path, stack=stack)
-            error.__cause__ = cause
+        error = start_failure(slot, error, stack)
         if slot.life is None:
             slot.state = "stopped"
         self.world.publish(StartRefused(path=slot.path, at=self.world.clock(), failure=failure_of(error)))
@@ -374,33 +378,6 @@ class Supervision:
         self._final = self._final or final
         self._stop_all()
 
-    def kill(self, slot: Slot, reason: str) -> None:
-        """Cancel a child at once; what follows is what follows a crash."""
-        self._request(partial(self._on_kill, slot, reason))
-
-    def _on_kill(self, slot: Slot, reason: str) -> None:
-        if slot.life is not None:
-            self._lifecycle.cancel(slot, self.world.clock(), Killed(reason or None), reason or "killed")
-
-    def cycle(self, slot: Slot) -> None:
-        """Stop a child gracefully and start it again with a clean record."""
-        self._request(partial(self._on_cycle, slot))
-
-    def _on_cycle(self, slot: Slot) -> None:
-        now = self.world.clock()
-        if self._leaving:
-            return
-        if slot.state == "quarantined":
-            self._lifecycle.release(slot, now, by_operator=True)
-        slot.pardon()
-        if self.spec.strategy != "one_for_one":
-            self._regroup(slot, now)
-        elif slot.life is None:
-            self._lifecycle.spawn(slot, now)
-        elif not slot.leaving:
-            slot.cycling = True
-            self._ask_to_stop(slot, now, "restart")
-
     def _stuck(self, slot: Slot) -> None:
         """A nested supervisor has stopped all it can; the rest of it cannot be stopped."""
         self._request(partial(self._on_stuck_child, slot))
@@ -409,3 +386,13 @@ class Supervision:
         if slot.life is not None:
             slot.state = "unstopped"
             self._lifecycle.deadlines.clear(slot)
+
+
+def start_failure(slot: Slot, error: BaseException | None, stack: str = "") -> StartFailed:
+    """The report of a child that did not become ready; one from further down stands as it is."""
+    error = error or EndedUnready(f"{slot.path} ended before it was ready")
+    if isinstance(error, StartFailed):
+        return error
+    failed = StartFailed(f"{slot.path} did not start: {failure_of(error)}", path=slot.path, stack=stack)
+    failed.__cause__ = error
+    return failed

@@ -84,4 +84,4 @@ def _told(slot: Slot) -> bool:
 
 
 def _up(slot: Slot) -> bool:
-    return slot.ready_at is not None or slot.state in ("finished", "stopped")
+    return slot.ready_at is not None or slot.state in ("finished", "stopped", "delayed", "quarantined")

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import anyio
+import pytest
+from fixtures.trees import next_event, seen
+from msgspec import Struct
+
+from tds_runtime import Backoff, Budget, Call, Context, Inbox, Mailbox, Pool, Ref, Supervisor, actor, partitions, run
+from tds_runtime.errors import ApplyFailed, NotRunning, SpecError, Stopped
+from tds_runtime.events import ChildEnded, ChildHung, ChildQuarantined, ChildStarting
+
+
+@pytest.fixture
+def anyio_backend(virtual_backend):
+    return virtual_backend
+
+
+class Work(Struct, frozen=True):
+    seconds: float
+
+
+class Crash(Struct, frozen=True):
+    pass
+
+
+class Setting(Call[str], frozen=True):
+    pass
+
+
+@actor(backoff=Backoff(0))
+async def worker(
+    ctx: Context, inbox: Inbox[Work | Crash | Setting], *, setting: str = "old", out: Ref[Work] | None = None
+) -> None:
+    async for message in inbox:
+        match message:
+            case Work(seconds):
+                await anyio.sleep(seconds)
+            case Crash():
+                raise ValueError("crash")
+            case Setting():
+                inbox.reply(message, setting)
+
+
+def tree(*children, **options):
+    return Supervisor("tree", children=children, **options)
+
+
+def lives(runtime) -> dict[str, int]:
+    return {child.name: child.incarnation for child in runtime.snapshot().children}
+
+
+@pytest.mark.anyio
+async def test_a_changed_option_restarts_nobody():
+    """Backoff, budget, watchdog, mailbox and stop times are followed in place; dependencies that are equal stay."""
+    first, second = worker().named("first"), worker().named("second")
+    async with run(tree(first, second)) as runtime:
+        changed = first.options(backoff=Backoff(7, 7, jitter=0), mailbox=Mailbox(1, overflow="reject"), watchdog=5)
+        applied = await runtime.apply(tree(changed, worker().named("second"), budget=Budget(50)))
+        assert lives(runtime) == {"first": 1, "second": 1}
+        assert (applied.updated, applied.restarted, applied.added, applied.removed) == (("tree/first",), (), (), ())
+        assert first.ref.statistics().capacity == 1
+        events = runtime.events()
+        await changed.ref.tell(Work(100))
+        assert (await next_event(events, ChildHung)).idle_seconds == 5
+        began = anyio.current_time()
+        assert (await next_event(events, ChildStarting)).at - began == 7
+
+
+@pytest.mark.anyio
+async def test_a_changed_dependency_restarts_that_child_gracefully():
+    """The child finishes what it holds, keeps its mailbox and references, and comes back with the new dependency."""
+    first, second = worker().named("first"), worker().named("second")
+    async with run(tree(first, second)) as runtime:
+        await first.ref.tell(Work(5))
+        await first.ref.tell(Work(0))
+        await anyio.wait_all_tasks_blocked()
+        began = anyio.current_time()
+        applied = await runtime.apply(tree(worker(setting="new").named("first"), worker().named("second")))
+        assert anyio.current_time() - began == 5
+        assert applied.restarted == ("tree/first",)
+        assert lives(runtime) == {"first": 2, "second": 1}
+        assert await first.ref.ask(Setting()) == "new"
+        assert first.ref.statistics().handled == 3
+
+
+@pytest.mark.anyio
+async def test_references_in_dependencies_are_equal_when_their_paths_are():
+    """A child that is given a reference of the new tree does the same work as with the one of the old tree."""
+
+    def described():
+        target = worker().named("target")
+        return tree(target, worker(out=target.ref).named("user"))
+
+    async with run(described()) as runtime:
+        await runtime.apply(described())
+        assert lives(runtime) == {"target": 1, "user": 1}
+
+
+@pytest.mark.anyio
+async def test_children_come_and_go_in_order():
+    """What is removed stops gracefully and takes no more mail; what is added starts in its place."""
+    a, b, c = (worker().named(name) for name in "abc")
+    d = worker().named("d")
+    runtime = run(tree(a, b, c))
+    async with runtime:
+        await b.ref.tell(Work(3))
+        await anyio.wait_all_tasks_blocked()
+        began = anyio.current_time()
+        applied = await runtime.apply(tree(worker().named("c"), d, worker().named("a")))
+        assert anyio.current_time() - began == 3
+        assert list(lives(runtime)) == ["c", "d", "a"]
+        assert (applied.added, applied.removed) == (("tree/d",), ("tree/b",))
+        with pytest.raises(Stopped):
+            await b.ref.tell(Work(0))
+        assert await d.ref.ask(Setting()) == "old"
+        events = runtime.events()
+    assert [event.path for event in seen(events, ChildEnded)] == ["tree/a", "tree/d", "tree/c", "tree"]
+
+
+@pytest.mark.anyio
+async def test_an_invalid_tree_changes_nothing():
+    """A tree that cannot run is refused before anything moves."""
+    spec = worker()
+    async with run(tree(spec)) as runtime:
+        twice = worker().named("twice")
+        with pytest.raises(SpecError):
+            await runtime.apply(tree(twice, Supervisor("nested", children=[twice])))
+        with pytest.raises(SpecError, match="keeps its name"):
+            await runtime.apply(Supervisor("forest"))
+        assert lives(runtime) == {"worker": 1}
+        assert await spec.ref.ask(Setting()) == "old"
+
+
+@pytest.mark.anyio
+async def test_nested_supervisors_see_to_their_own():
+    """Changes below a supervisor restart only what changed below it."""
+
+    def described(setting: str, names: str):
+        return tree(
+            worker().named("top"),
+            Supervisor("nested", children=[worker(setting=setting).named(name) for name in names]),
+        )
+
+    async with run(described("old", "ab")) as runtime:
+        applied = await runtime.apply(described("old", "abc"))
+        assert applied.added == ("tree/nested/c",)
+        applied = await runtime.apply(described("new", "ac"))
+        assert applied.removed == ("tree/nested/b",)
+        assert applied.restarted == ("tree/nested/a", "tree/nested/c")
+        assert lives(runtime) == {"top": 1, "nested": 1}
+
+
+@pytest.mark.anyio
+async def test_a_linked_strategy_takes_the_tied_children_along():
+    """Under rest_for_one a changed child is started again with those after it, in order."""
+
+    def described(setting: str):
+        return tree(*(worker(setting=setting if name == "b" else "").named(name) for name in "abcd"),
+                    strategy="rest_for_one")  # fmt: skip
+
+    runtime = run(described("old"))
+    async with runtime:
+        events = runtime.events()
+        await runtime.apply(described("new"))
+        assert lives(runtime) == {"a": 1, "b": 2, "c": 2, "d": 2}
+        steps = [f"{type(event).__name__} {event.path[-1]}" for event in seen(events, ChildEnded | ChildStarting)]
+        assert steps == [
+            "ChildEnded d",
+            "ChildEnded c",
+            "ChildEnded b",
+            "ChildStarting b",
+            "ChildStarting c",
+            "ChildStarting d",
+        ]
+
+
+@pytest.mark.anyio
+async def test_what_does_not_come_up_is_named_and_tried_again():
+    """Apply raises when an added child fails to start; the tree runs on and the child is restarted like any other."""
+    healthy = False
+
+    @actor(backoff=Backoff(10, 10, jitter=0))
+    async def shaky(ctx: Context) -> None:
+        if not healthy:
+            raise LookupError("not yet")
+        ctx.ready()
+        await ctx.stopping.wait()
+
+    async with run(tree(worker())) as runtime:
+        with pytest.raises(ApplyFailed, match="tree/shaky is delayed: LookupError: not yet"):
+            await runtime.apply(tree(worker(), shaky(), worker().named("last")))
+        assert lives(runtime) == {"worker": 1, "shaky": 1, "last": 1}
+        healthy = True
+        await anyio.sleep(11)
+        assert runtime.snapshot("tree/shaky").state == "ready"
+
+
+@pytest.mark.anyio
+async def test_a_change_lets_a_quarantined_child_go():
+    """A child that is given something else starts with a clean record."""
+    spec = worker().options(budget=Budget(0))
+    runtime = run(tree(spec))
+    events = runtime.events()
+    async with runtime:
+        await spec.ref.tell(Crash())
+        await next_event(events, ChildQuarantined)
+        await runtime.apply(tree(worker(setting="mended").options(budget=Budget(0))))
+        assert runtime.snapshot("tree/worker").state == "ready"
+        assert await spec.ref.ask(Setting()) == "mended"
+
+
+@pytest.mark.anyio
+async def test_an_actor_may_become_a_supervisor_of_the_same_name():
+    """Another kind of child takes the place when the old one is gone."""
+    async with run(tree(worker().named("x"))) as runtime:
+        applied = await runtime.apply(tree(Supervisor("x", children=[worker().named("y")])))
+        assert (applied.added, applied.removed) == (("tree/x",), ("tree/x",))
+        assert runtime.count().specs == 2
+
+
+@pytest.mark.anyio
+async def test_pools_keep_their_children_and_partitions_their_shards():
+    """A pool's children that were started by name survive an apply, and the new description reaches them."""
+
+    def described():
+        return (
+            Pool("pool", template=worker),
+            partitions("shards", worker().named("s"), 2, key=str),
+        )
+
+    first, second = described(), described()
+    async with run(tree(*first)) as runtime:
+        ref = await first[0].start("one")
+        await runtime.apply(tree(*second))
+        assert await ref.ask(Setting()) == "old"
+        await second[0].start("two")
+        assert await second[1].ref.ask(Setting()) == "old"
+        assert [child.name for child in runtime.snapshot("tree/pool").children] == ["one", "two"]
+
+
+@pytest.mark.anyio
+async def test_a_change_waits_for_a_restart_in_progress():
+    """One group operation at a time: apply begins when a sweep that is under way is through."""
+    a, b = worker().named("a").options(backoff=Backoff(20, 20, jitter=0)), worker().named("b")
+    async with run(tree(a, b, strategy="one_for_all", budget=Budget(10))) as runtime:
+        await a.ref.tell(Crash())
+        await anyio.sleep(1)
+        began = anyio.current_time()
+        await runtime.apply(tree(worker().named("c"), strategy="one_for_all"))
+        assert anyio.current_time() - began == 19
+        assert lives(runtime) == {"c": 1}
+
+
+@pytest.mark.anyio
+async def test_apply_to_a_stopping_tree_is_refused():
+    """Whoever asks too late is told, and does not wait for ever."""
+    runtime = run(tree(worker()))
+    with pytest.raises(NotRunning):
+        await runtime.apply(tree(worker()))
+    async with runtime:
+        await runtime.kill("tree/worker")
+        runtime.stop()
+        with pytest.raises(NotRunning):
+            await runtime.apply(tree(worker(), worker().named("late")))
+    with pytest.raises(NotRunning):
+        await runtime.apply(tree(worker()))
+    with pytest.raises(NotRunning):
+        await runtime.restart("tree/worker")
