@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,10 @@ class Operations(Supervision):
         self._change: Change | None = None
         self._coming: list[Slot] = []
         self._is_closed = False
+
+    def _nested(self, slot: Slot, ctx: Context) -> tuple[Operations, Callable[[], Coroutine[Any, Any, None]]]:
+        nested = Operations(slot, self.world, ctx, self._stuck)
+        return nested, nested.run
 
     def _prepare(self) -> None:
         for slot in [slot for slot in self.children.values() if slot.dynamic or slot.removed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
@@ -28,8 +29,8 @@ from tds_runtime.spec import Spec, Supervisor
 from tds_runtime.sweep import Sweep
 
 
-class Supervision:
-    """One incarnation of a supervisor.
+class Supervision(ABC):
+    """One incarnation of a supervisor: what it does by itself. `Operations` adds what others may ask of it.
 
     Children report their ends, and the clock its deadlines, into one loop; everything a supervisor does is a reaction
     in `_turn`, so nothing here runs at the same time as anything else.
@@ -76,6 +77,7 @@ class Supervision:
         if self._failure is not None:
             raise self._failure
 
+    @abstractmethod
     def _closed(self) -> None:
         """Nothing that is asked from here on will be heard."""
 
@@ -124,7 +126,9 @@ class Supervision:
         self._requests.append(reaction)
         self._wake.set()
 
-    def _noted(self, slot: Slot) -> None:  # noqa: ARG002 # those who wait for one child's start override this
+    def _noted(self, slot: Slot) -> None:
+        """A child became ready; called in its own task."""
+        del slot  # the sweep knows which one it waits for
         if self._sweep is not None:
             self._wake.set()
 
@@ -133,9 +137,9 @@ class Supervision:
         self._ended.append((slot, ending))
         self._wake.set()
 
+    @abstractmethod
     def _nested(self, slot: Slot, ctx: Context) -> tuple[Running, Callable[[], Coroutine[Any, Any, None]]]:
-        nested = type(self)(slot, self.world, ctx, self._stuck)
-        return nested, nested.run
+        """The running supervisor of a child that is one, and what to run for it."""
 
     # --- a child has ended
 
@@ -162,9 +166,9 @@ class Supervision:
         else:
             self._restart(slot, ending, now)
 
-    def _settled(self, slot: Slot, ending: Ending) -> bool:  # noqa: ARG002 # see Operations
-        """Whether the end of this child is somebody else's business."""
-        return False
+    @abstractmethod
+    def _settled(self, slot: Slot, ending: Ending) -> bool:
+        """Whether somebody asked for this end, and nothing follows from it."""
 
     def _after_stop(self, slot: Slot, now: float) -> None:
         slot.state = "finished" if slot.spec.restart == "temporary" else "stopped"

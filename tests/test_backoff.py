@@ -42,19 +42,14 @@ async def test_a_child_that_always_crashes_starts_at_exactly_these_moments():
     assert starts == [0, 1, 3, 7, 15, 31, 63, 123]
 
 
-@given(
-    st.floats(0, 10),
-    st.floats(10, 1000),
-    st.floats(1, 10),
-    st.floats(0, 1),
-    st.integers(1, 2000),
-    st.integers(0, 2**32),
-)
-def test_every_delay_lies_in_its_band(initial, cap, factor, jitter, attempt, seed):
+backoffs = st.builds(Backoff, st.floats(0, 10), st.floats(10, 1000), st.floats(1, 10), st.floats(0, 1))
+
+
+@given(backoffs, st.integers(1, 2000), st.integers(0, 2**32))
+def test_every_delay_lies_in_its_band(backoff, attempt, seed):
     """With jitter a delay lies between its share and its whole, and the cap holds for any attempt, however late."""
-    backoff = Backoff(initial, cap, factor, jitter)
     low, high = backoff.band(attempt)
-    assert low <= backoff.delay(attempt, Random(seed)) <= high <= cap
+    assert low <= backoff.delay(attempt, Random(seed)) <= high <= backoff.cap
 
 
 def test_the_same_seed_gives_the_same_delays():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import anyio
@@ -40,7 +41,7 @@ async def test_an_outage_is_waited_out():
     began = anyio.current_time()
     operation, tries = failing(until=began + 60)
     assert await ride_out(Context(), "database", operation, random=Random(1)) == "through"
-    waits = [later - earlier for earlier, later in zip(tries, tries[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(tries)]
     assert max(waits) <= 2.0
     assert all(wait >= 1.0 for wait in waits[10:])
     assert anyio.current_time() - began <= 62

@@ -47,9 +47,11 @@ class Work(Struct, frozen=True):
 @actor(backoff=Backoff(0))
 async def worker(ctx: Context, inbox: Inbox[Crash | Work]) -> None:
     async for message in inbox:
-        if isinstance(message, Crash):
-            raise ValueError("crash")
-        await anyio.sleep(message.seconds)
+        match message:
+            case Crash():
+                raise LookupError("crash")
+            case Work(seconds):
+                await anyio.sleep(seconds)
 
 
 @actor()
@@ -123,12 +125,12 @@ async def test_a_cancelled_start_stops_what_had_started():
 async def test_a_failed_tree_cancels_the_block_and_raises():
     """When the root gives up, the block is interrupted wherever it is, and the reason comes out of it."""
     spec = worker()
-    with pytest.raises(BudgetExhausted):
+    with pytest.raises(BudgetExhausted):  # noqa: PT012 # the error comes out of the whole block
         async with run(tree(spec, budget=Budget(0))):
             await spec.ref.tell(Crash())
             await anyio.sleep_forever()
     spec = worker()
-    with pytest.raises(BudgetExhausted):
+    with pytest.raises(BudgetExhausted):  # noqa: PT012 # the error comes out of the whole block
         async with run(tree(spec, budget=Budget(0))) as runtime:
             await spec.ref.tell(Crash())
             await runtime.wait()
@@ -208,7 +210,7 @@ async def test_snapshot_and_count():
         busy = root.children[0]
         assert (busy.uptime, busy.leased_age, busy.mailbox.queued, busy.mailbox.leased) == (15, 5, 1, 1)
         down = runtime.snapshot("tree/nested/second")
-        assert (down.state, down.last_error, down.uptime) == ("delayed", "ValueError: crash", 0)
+        assert (down.state, down.last_error, down.uptime) == ("delayed", "LookupError: crash", 0)
 
 
 @pytest.mark.anyio
@@ -377,7 +379,7 @@ async def test_the_watchdog_is_silent_while_a_child_is_hung(notify_socket, monke
 
 
 def test_systemd_without_a_socket_or_for_another_process_is_silent(tmp_path):
-    """Without NOTIFY_SOCKET nothing is sent; a watchdog meant for another process is not ours; a dead socket is fine."""
+    """Without NOTIFY_SOCKET nothing is sent; another process's watchdog is not ours; a dead socket is fine."""
     assert Systemd({}).watchdog is None
     Systemd({}).ready()
     environ = {"NOTIFY_SOCKET": str(tmp_path / "nobody"), "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}

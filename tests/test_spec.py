@@ -91,7 +91,7 @@ def test_options_that_make_no_sense_are_refused(options):
 def test_only_async_functions_that_take_a_context_are_actors():
     """A plain function, or one without a context, is refused by the decorator."""
     with pytest.raises(SpecError, match="async function"):
-        actor()(lambda ctx: None)
+        actor()(lambda _: None)
 
     async def no_context() -> None:
         pass
