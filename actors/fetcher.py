@@ -26,7 +26,7 @@ from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out
 from tds_runtime.clock import DatabaseClock
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
-from tds_runtime.errors import DatabaseGone, LeaseLost, RateLimited
+from tds_runtime.errors import DatabaseGone, LeaseLost
 from tds_runtime.queue import Queue, Task
 
 T = TypeVar("T")
@@ -195,15 +195,14 @@ class Desk:
                 await answers.send(finding)
 
     def _close(self, untried: Untried) -> None:
-        """Claim nothing for this API for a while, where the client itself knows no time.
+        """Claim nothing for this API for a moment, where the client itself knows no time.
 
         When only the reserve of the day's calls is left, the tasks of full runs come back again and again; changes,
-        which are claimed first, still pass between two of those.
+        which are claimed first, pass between two of those.
         """
-        reserved = isinstance(untried.error, RateLimited)
         for api in self._apis[untried.task.entity_type]:
             if self._client.closed_until(api) is None:
-                self._closed[api] = time.time() + (self._options.poll if reserved else self._options.pause)
+                self._closed[api] = time.time() + self._options.pause
 
     # --- settling
 

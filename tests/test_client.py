@@ -511,3 +511,25 @@ async def test_closed_client_is_an_outage() -> None:
         pass
     with pytest.raises(SourceDown, match="not open"):
         await client.get("books", "/items")
+
+
+async def test_a_broken_pool_is_replaced() -> None:
+    """After a rebuild calls go through new connections; what was under way on the old ones is an outage."""
+    async with connected(tries=1) as (upstream, client):
+        scripted(upstream, Reply(parts=[HANG]))
+        failed: list[SourceDown] = []
+
+        async def hanging() -> None:
+            try:
+                await client.get("books", "/items")
+            except SourceDown as error:
+                failed.append(error)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(hanging)
+            while not upstream.calls():
+                await anyio.wait_all_tasks_blocked()
+            await client.transport.rebuild()
+            scripted(upstream, OK)
+            await client.get("books", "/items")
+        assert len(failed) == 1

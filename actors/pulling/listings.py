@@ -78,7 +78,7 @@ async def _expect(desk: Desk, counted: anyio.Event) -> None:
         counts = [await desk.client.count(source) for source in desk.entity.sources]
         known = [count for count in counts if count is not None]
         if len(known) == len(counts):
-            await running.expect(desk.database, desk.run, sum(known))
+            await desk.ride(lambda: running.expect(desk.database, desk.run, sum(known)))
     except Error as error:
         log.warning("count.failed", reason=str(error))
     finally:

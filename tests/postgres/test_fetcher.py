@@ -11,6 +11,7 @@ from fixtures.works import Works
 from tds_runtime import breaker
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
+from tds_runtime.limiter import Budget
 from tds_runtime.task import Change
 
 pytestmark = pytest.mark.anyio
@@ -169,3 +170,16 @@ async def test_what_is_in_hand_goes_back_on_stop(database: Database, sandbox: Sa
     rows = await database.fetch("SELECT status, attempt_count FROM tds_sync_queue_live")
     assert {(row["status"], row["attempt_count"]) for row in rows} == {("pending", 0)}
     assert len(rows) == 8
+
+
+async def test_the_reserve_is_left_to_changes(database: Database, sandbox: Sandbox) -> None:
+    """With a twentieth of the day's calls left a webhook's record is fetched, and a full run's waits unspent."""
+    first, second = [one["invoice_id"] for one in sandbox.truth("invoices")][:2]
+    async with Works(database, sandbox, names=["invoice"]).running() as works:
+        works.client.caller.budgets["books"] = Budget(limit=1000, remaining=50, resets_at=4e9, observed_at=2e9)
+        await put(works, "invoice", first, priority=30)
+        await put(works, "invoice", second, priority=10)
+        [row] = await settled(works, 1, "completed")
+        assert row["source_entity_id"] == second
+        [row] = await settled(works, 1, "pending")
+        assert (row["source_entity_id"], row["attempt_count"]) == (first, 0)

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import asyncio  # noqa: TID251 - its exception handler is what one test has to calm
 from decimal import Decimal
 from typing import Any
 
 import anyio
+import asyncpg
 import msgspec
 import pytest
 from fixtures.sandbox import Sandbox
 from fixtures.works import Works
 
+from actors.messages import RunWake
 from actors.pull import Options
 from tds_runtime import runs
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
+from tds_runtime.errors import DatabaseGone
 
 pytestmark = pytest.mark.anyio
 
@@ -298,3 +302,37 @@ async def test_pictures_follow_their_items(database: Database, sandbox: Sandbox,
         calls(sandbox)
         await works.ran("product")
         assert not any("image" in call for call in calls(sandbox))
+
+
+async def test_lost_connections_lose_and_repeat_nothing(
+    database: Database, database_dsn: str, sandbox: Sandbox
+) -> None:
+    """With every connection killed again and again, a run completes and counts each record once."""
+    sandbox.plant("latency", path="/items", times=-1, seconds=0.05)
+    killer = await asyncpg.connect(database_dsn)
+    kills = 0
+    # asyncpg tells the loop about each dead connection that it could not say goodbye to
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        run_id = await works.request("product")
+        with anyio.fail_after(60):
+            while (found := await _read(database, run_id)) is None or not found.ended:
+                kills += await killer.fetchval(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                with anyio.move_on_after(0.1):
+                    await works.pull.ref.tell(RunWake())
+                    await anyio.sleep_forever()
+        total = len(sandbox.truth("items"))
+        assert (found.status, found.listed, found.pages) == ("completed", total, -(-total // 200))
+        assert await killer.fetchval("SELECT count(*) FROM products") == total
+    await killer.close()
+    assert kills > 5
+
+
+async def _read(database: Database, run_id: int) -> runs.Run | None:
+    try:
+        return await runs.read(database, run_id)
+    except DatabaseGone:
+        return None
