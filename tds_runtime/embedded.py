@@ -68,6 +68,7 @@ class Server:
         settings: Mapping[str, str] | None = None,
         start_timeout: float = 60.0,
     ) -> None:
+        self._wanted = data_directory.absolute()
         self.data_directory = premises.home(data_directory)
         self.dsn = data_source_name(data_directory)
         self._given_programs = programs
@@ -105,6 +106,8 @@ class Server:
 
     def _start(self) -> None:
         self.data_directory.mkdir(parents=True, exist_ok=True)
+        if self.data_directory != self._wanted:
+            self._move_in()
         with _locked(self.data_directory / "start.lock"):
             self._create()
             if _answers(self.data_directory):
@@ -113,6 +116,14 @@ class Server:
                 self._launch()
                 self._started += 1
             self._join()
+
+    def _move_in(self) -> None:
+        """Leave a note whose home this is, and clear the homes whose owners' directories are gone."""
+        self._wanted.mkdir(parents=True, exist_ok=True)
+        (self.data_directory / premises.NOTE).write_text(str(self._wanted))
+        for home in premises.abandoned():
+            if not _anybody_in(home / "data"):
+                shutil.rmtree(home, ignore_errors=True)
 
     def _join(self) -> None:
         if self._users is None:

@@ -18,6 +18,7 @@ from tds_runtime.errors import DatabaseRefused
 
 USER = "postgres"
 ELSEWHERE = Path("/var/lib/tds-runtime")
+NOTE = "moved_from"
 PORT = 5432
 SOCKET_NAME = f".s.PGSQL.{PORT}"
 SOCKET_LIMIT = 100  # bytes; the kernel's limit for the path of a socket is 107
@@ -35,6 +36,18 @@ def home(data_directory: Path) -> Path:
     """Return where the cluster really is: the directory given, unless the server's user could not enter it."""
     wanted = data_directory.absolute()
     return wanted if _can_enter(wanted) else ELSEWHERE / hashlib.sha256(str(wanted).encode()).hexdigest()[:16]
+
+
+def abandoned() -> list[Path]:
+    """Return the homes below /var/lib whose owners' directories have been removed: a temporary directory, a checkout."""
+    return [note.parent for note in ELSEWHERE.glob(f"*/{NOTE}") if not Path(_text(note) or "/").exists()]
+
+
+def _text(note: Path) -> str:
+    try:
+        return note.read_text()
+    except OSError:
+        return ""  # another process has just cleared it
 
 
 def reachable_programs() -> Path:

@@ -19,6 +19,7 @@ SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB", "max_connections":
 async def server() -> AsyncIterator[str]:
     """The DSN of a fresh server; it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="tds-bench-") as directory:
+        Path(directory).chmod(0o711)  # for the server's user, where root measures
         postgres = Server(Path(directory) / "postgres", settings=SETTINGS)
         dsn = await postgres.start()
         try:

@@ -68,6 +68,7 @@ async def measure(directory: Path, *, scale: float = 1.0) -> Report:
 @asynccontextmanager
 async def _stage(directory: Path, *sandbox_options: str) -> AsyncIterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="tds-bench-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o711)  # for the server's user, where root measures
         async with open_stage(Path(name), directory, seed=1, sandbox_options=sandbox_options) as stage:
             yield stage
 

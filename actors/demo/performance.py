@@ -37,6 +37,7 @@ async def perform(mappings: Path, *, seed: int, progress: Callable[[str], None])
     compiled = entities.load(mappings)
     with tempfile.TemporaryDirectory(prefix="tds-demo-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
+        directory.chmod(0o711)  # for the server's user, where root plays
         progress("starting the sandbox, Postgres and the daemon")
         async with (
             open_stage(directory, mappings, seed=seed) as stage,

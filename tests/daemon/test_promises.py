@@ -114,9 +114,9 @@ async def test_sigterm_ends_in_time_and_gives_the_leases_back(daemons: Daemons, 
     await senders.applied(database_dsn)
 
 
-async def test_postgres_away_for_ten_seconds(daemons: Daemons, tmp_path: Path) -> None:
+async def test_postgres_away_for_ten_seconds(daemons: Daemons, postgres_directory: Path) -> None:
     """503 with Retry-After meanwhile, nobody restarts, and all that was acknowledged is applied after."""
-    server = Server(tmp_path / "own")
+    server = Server(postgres_directory)
     dsn = await server.start()
     daemon = daemons(dsn)
     senders = Senders(daemon)
