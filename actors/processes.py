@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
 import anyio.abc
 
 STOP_WITHIN = 40.0
+
+
+@contextmanager
+def playground(prefix: str) -> Iterator[Path]:
+    """A temporary directory that the embedded Postgres may pass when root plays, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        directory.chmod(0o711)
+        yield directory
 
 
 def free_port() -> int:

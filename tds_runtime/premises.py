@@ -39,7 +39,7 @@ def home(data_directory: Path) -> Path:
 
 
 def abandoned() -> list[Path]:
-    """Return the homes below /var/lib whose owners' directories have been removed: a temporary directory, a checkout."""
+    """Return the homes below /var/lib whose owners' directories have been removed."""
     return [note.parent for note in ELSEWHERE.glob(f"*/{NOTE}") if not Path(_text(note) or "/").exists()]
 
 

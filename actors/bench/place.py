@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 
+from actors.processes import playground
 from tds_runtime.embedded import Server
 
 SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB", "max_connections": "100"}
@@ -18,9 +17,8 @@ SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB", "max_connections":
 @asynccontextmanager
 async def server() -> AsyncIterator[str]:
     """The DSN of a fresh server; it is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="tds-bench-") as directory:
-        Path(directory).chmod(0o711)  # for the server's user, where root measures
-        postgres = Server(Path(directory) / "postgres", settings=SETTINGS)
+    with playground("tds-bench-") as directory:
+        postgres = Server(directory / "postgres", settings=SETTINGS)
         dsn = await postgres.start()
         try:
             yield dsn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from actors.bench.report import Report, report
+from actors.processes import playground
 from actors.stage import Stage, open_stage
 from actors.zoho import entities
 from actors.zoho.client import Client, Options
@@ -67,9 +67,8 @@ async def measure(directory: Path, *, scale: float = 1.0) -> Report:
 
 @asynccontextmanager
 async def _stage(directory: Path, *sandbox_options: str) -> AsyncIterator[Stage]:
-    with tempfile.TemporaryDirectory(prefix="tds-bench-", ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o711)  # for the server's user, where root measures
-        async with open_stage(Path(name), directory, seed=1, sandbox_options=sandbox_options) as stage:
+    with playground("tds-bench-") as place:
+        async with open_stage(place, directory, seed=1, sandbox_options=sandbox_options) as stage:
             yield stage
 
 

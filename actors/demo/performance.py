@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -12,6 +11,7 @@ import httpx2
 from actors.demo.compare import compare
 from actors.demo.play import Player
 from actors.demo.verdict import Verdict, judge
+from actors.processes import playground
 from actors.stage import open_stage
 from actors.zoho import entities
 from tds_runtime.database import Database, Options
@@ -35,9 +35,7 @@ async def perform(mappings: Path, *, seed: int, progress: Callable[[str], None])
     """
     began = monotonic()
     compiled = entities.load(mappings)
-    with tempfile.TemporaryDirectory(prefix="tds-demo-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
-        directory.chmod(0o711)  # for the server's user, where root plays
+    with playground("tds-demo-") as directory:
         progress("starting the sandbox, Postgres and the daemon")
         async with (
             open_stage(directory, mappings, seed=seed) as stage,
