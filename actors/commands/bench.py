@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,7 @@ async def _engine(_scale: float) -> Report:
     """The engine on asyncio, and on trio (figures that end in `_trio`): each backend in a thread of its own."""
     figures: dict[str, float] = {}
     for backend, suffix in (("asyncio", ""), ("trio", "_trio")):
-        measured = await anyio.to_thread.run_sync(lambda backend=backend: anyio.run(engine.measure, backend=backend))
+        measured = await anyio.to_thread.run_sync(partial(anyio.run, engine.measure, backend=backend))
         figures |= {f"{name}{suffix}": value for name, value in measured.items()}
     return report("engine", figures)
 
