@@ -10,11 +10,11 @@ from typing import TypeAlias
 import anyio
 from msgspec import Struct
 
-from actors.fetching.reading import Detail, Reader
 from actors.pulling.sift import IMAGE
 from actors.zoho.client import Client
 from actors.zoho.entities import Entities, Entity, Source
 from actors.zoho.images import Pictures
+from actors.zoho.picking import Detail, pickers
 from tds_runtime.clock import DatabaseClock
 from tds_runtime.errors import (
     BreakerOpen,
@@ -103,7 +103,7 @@ class Asker:
         self._entities = entities
         self._clock = clock
         self._pictures = pictures
-        self._reader = Reader(entities)
+        self._pickers = pickers(entities)
         self._wall = wall
 
     async def ask(self, task: Task) -> Finding:
@@ -144,7 +144,7 @@ class Asker:
             except RecordMissing as error:
                 missing = error
                 continue
-            detail = self._reader.read(entity, source, body)
+            detail = self._pickers[entity.name].detail(source, body)
             if detail.id != task.source_entity_id:
                 raise SourceAnswerInvalid(f"asked for {task.source_entity_id}, got {detail.id}")
             return Found(task, detail, source, observed_at)

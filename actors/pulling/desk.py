@@ -11,10 +11,10 @@ import anyio
 from msgspec import Struct
 
 from actors.pulling import sift
-from actors.pulling.sift import Asked
+from actors.pulling.sift import Asked, Row
 from actors.zoho.client import Client
 from actors.zoho.entities import Entity, Source
-from actors.zoho.pages import Row
+from actors.zoho.picking import Picker
 from tds_runtime import Context, logs, records, ride_out, running, sql
 from tds_runtime.clock import DatabaseClock
 from tds_runtime.config import Duration
@@ -99,6 +99,7 @@ class Desk:
         self.client = client
         self.options = options
         self.spawn = spawn
+        self.picker = Picker(entity)
         self._queue = queue
         self._due = due
         self._images = images and entity.name == "product"

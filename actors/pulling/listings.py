@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 from actors.pulling.desk import Batch, Desk
 from actors.zoho.entities import Source
 from actors.zoho.listing import Leaf
-from actors.zoho.pages import Page
+from actors.zoho.picking import Page
 from tds_runtime import logs, running
 from tds_runtime.errors import Error, Outage
 from tds_runtime.running import Cursor
@@ -103,7 +103,7 @@ async def whole(desk: Desk, source: Source, place: Place, *, complete: bool, par
 
 
 def _reader(desk: Desk, source: Source) -> Any:
-    return lambda body: desk.entity.read_page(source, body)
+    return lambda body: desk.picker.page(source, body)
 
 
 async def _write(

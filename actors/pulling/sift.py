@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from actors.zoho.entities import Entity, Source
-from actors.zoho.pages import Row
 from tds_runtime.records import State
 from tds_runtime.task import Change
 
 IMAGE = "product_image"
 """The entity of pictures; its records are items, its variant is the picture's document id."""
+
+
+class Row(Protocol):
+    """One record of an answer, named, stamped and, when asked, mapped."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def modified_at(self) -> datetime | None: ...
+    @property
+    def raw(self) -> bytes: ...
+    @property
+    def facets(self) -> Mapping[str, str]: ...
+    @property
+    def valid(self) -> bool: ...
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -43,11 +57,16 @@ def has_detail(entity: Entity) -> bool:
 
 
 def _stored(row: Row, state: State | None, complete: frozenset[str], *, older: bool) -> bool:
-    if state is None or not row.valid:
+    """Whether a row may be dropped; its content is looked at last, because that maps it."""
+    if state is None:
         return False
     if older and _is_older(row, state):
         return True  # its detail would come back as the newer version, which is stored
-    return state.holds(row.modified_at, row.facets) and complete <= state.current
+    if state.tombstoned_at is not None or not complete <= state.current:
+        return False
+    if row.modified_at is not None and row.modified_at != state.modified_at:
+        return False
+    return row.valid and state.holds(row.modified_at, row.facets)
 
 
 def _is_older(row: Row, state: State) -> bool:
