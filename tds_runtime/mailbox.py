@@ -200,7 +200,7 @@ class Box(Generic[M]):
             raise Stopped(f"{self.path} has stopped")
         if self.conflates and self._conflated(envelope):
             return True
-        if len(self.waiting) + self.reserved >= self.options.capacity or self.senders:
+        if len(self.waiting) + self.reserved >= self.options.capacity:
             if self.options.overflow != "drop_oldest":
                 return False
             self.drop(self._pop(), accepted=True)
@@ -349,7 +349,6 @@ class Box(Generic[M]):
             (again if retry else dead).append(envelope)
         self.waiting.extendleft(reversed([envelope for envelope in again if not self._outdated(envelope)]))
         self.dead += len(dead)
-        self._grant()
         return dead
 
     def _outdated(self, envelope: Envelope) -> bool:

@@ -27,7 +27,7 @@ from tds_runtime.errors import (
     WrongMessage,
 )
 from tds_runtime.events import ChildEnded, ChildReady, DeadLettered, Undelivered
-from tds_runtime.mailbox import CORRELATION, MESSAGES_PER_CHECKPOINT
+from tds_runtime.mailbox import CORRELATION, MESSAGES_PER_CHECKPOINT, Answer
 
 AT_ONCE = Backoff(0)
 PLENTY = Budget(1_000_000)
@@ -298,6 +298,35 @@ async def test_a_returned_message_comes_first():
             await spec.ref.tell(Say(word))
         await anyio.wait_all_tasks_blocked()
     assert order == ["one", "two", "two", "three"]
+
+
+@pytest.mark.anyio
+async def test_a_question_is_never_redelivered():
+    """A question in hand at a crash is a dead letter, however often messages may be tried: its asker has failed."""
+    tries: list[int] = []
+
+    @actor(backoff=AT_ONCE, redeliver=5)
+    async def crasher(ctx: Context, inbox: Inbox[Lives]) -> None:
+        async for _ in inbox:
+            tries.append(ctx.incarnation)
+            raise ValueError
+
+    spec = crasher()
+    async with run(tree(spec)) as runtime:
+        with pytest.raises(CalleeCrashed):
+            await spec.ref.ask(Lives())
+        await anyio.wait_all_tasks_blocked()
+        assert [letter.message for letter in runtime.dead_letters()] == [Lives()]
+    assert tries == [1]
+
+
+def test_an_answer_comes_once():
+    """The first reply or failure stands."""
+    answer = Answer()
+    answer.reply(1)
+    answer.reply(2)
+    answer.fail(CalleeStopped())
+    assert (answer.value, answer.error) == (1, None)
 
 
 @pytest.mark.anyio
@@ -610,35 +639,60 @@ async def test_a_monitor_sees_the_next_end():
 # --- fairness
 
 
+async def longest_run(steps: list[str], total: int, work) -> int:
+    """Do the work, beside a task that only takes its turns; the longest run of steps between two of these turns."""
+
+    async def take_turns() -> None:
+        while steps.count("s") < total:
+            steps.append(" ")
+            await checkpoint()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(take_turns)
+        await work()
+    return max(map(len, "".join(steps).split()))
+
+
 @pytest.mark.anyio
-async def test_a_flooded_actor_lets_others_run():
-    """A task that reads from a full mailbox, or fills one, lets others run every MESSAGES_PER_CHECKPOINT messages."""
-    since_last_turn = [0, 0, 0]
-    most = 0
-    done = anyio.Event()
+async def test_a_sender_that_fills_a_mailbox_lets_others_run():
+    """A task that tells without ever waiting lets others run every MESSAGES_PER_CHECKPOINT messages."""
+    steps: list[str] = []
+    specs = [gated(gate=anyio.Event(), heard=[]).named(name).options(mailbox=Mailbox(1000), stop=0) for name in "ab"]
 
-    @actor()
-    async def flooded(ctx: Context, inbox: Inbox[Say], *, index: int) -> None:
-        nonlocal most
-        async for message in inbox:
-            since_last_turn[index] += 1
-            most = max(most, since_last_turn[index])
-            if message.word == "last":
-                done.set()
-
-    specs = [flooded(index=index).named(f"f{index}").options(mailbox=Mailbox(10_000)) for index in range(3)]
-    async with run(tree(*specs)), anyio.create_task_group() as group:
-
-        async def turns():
-            while not done.is_set():
-                since_last_turn[:] = [0, 0, 0]
-                await checkpoint()
-
-        group.start_soon(turns)
-        for number in range(999):
+    async def flood() -> None:
+        for _ in range(500):
             for spec in specs:
-                await spec.ref.tell(Say("last" if number == 998 else "x"))
-    assert 0 < most <= 2 * MESSAGES_PER_CHECKPOINT  # trio may give others two turns before the counting task's next
+                await spec.ref.tell(Say("x"))
+                steps.append("s")
+
+    async with run(tree(*specs)):
+        most = await longest_run(steps, 1000, flood)
+    assert MESSAGES_PER_CHECKPOINT // 2 < most <= 2 * MESSAGES_PER_CHECKPOINT  # trio may shuffle two turns apart
+
+
+@pytest.mark.anyio
+async def test_an_actor_with_a_full_mailbox_lets_others_run():
+    """An actor that never has to wait for mail lets others run every MESSAGES_PER_CHECKPOINT messages."""
+    steps: list[str] = []
+
+    @actor(mailbox=Mailbox(1000))
+    async def flooded(ctx: Context, inbox: Inbox[Say]) -> None:
+        ctx.ready()
+        await gate.wait()
+        async for _ in inbox:
+            steps.append("s")  # noqa: PERF401 # the order among tasks is what is looked at
+
+    gate, spec = anyio.Event(), flooded()
+
+    async def drain() -> None:
+        gate.set()
+
+    async with run(tree(spec)):
+        for _ in range(1000):
+            await spec.ref.tell(Say("x"))
+        steps.clear()
+        most = await longest_run(steps, 1000, drain)
+    assert MESSAGES_PER_CHECKPOINT // 2 < most <= 2 * MESSAGES_PER_CHECKPOINT
 
 
 # --- conservation

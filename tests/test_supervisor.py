@@ -351,6 +351,46 @@ async def test_a_second_crash_widens_an_unfinished_restart():
 
 
 @pytest.mark.anyio
+async def test_the_longest_delay_of_a_group_holds():
+    """A second crash with a short delay does not cut short the delay that the group already waits for."""
+    (a,) = workers("a")
+    (b,) = workers("b", backoff=Backoff(100, 100, jitter=0))
+    runtime = run(tree(a, b, strategy="rest_for_one"))
+    events = runtime.events()
+    async with runtime:
+        began = anyio.current_time()
+        await b.ref.tell(Crash())
+        await anyio.sleep(1)
+        await a.ref.tell(Crash())
+        await next_event(events, RestartScheduled, "tree/a")
+        assert (await next_event(events, ChildStarting, "tree/a")).at - began == 100
+
+
+@pytest.mark.anyio
+async def test_a_crash_during_the_first_start_of_a_linked_group_is_a_restart():
+    """A child that was ready and crashes while a later one still starts is restarted; the start goes on after that."""
+
+    @actor(backoff=Backoff(30, 30, jitter=0))
+    async def early(ctx: Context) -> None:
+        ctx.ready()
+        if ctx.incarnation == 1:
+            await anyio.sleep(1)
+            raise ValueError
+        await ctx.stopping.wait()
+
+    @actor()
+    async def late(ctx: Context) -> None:
+        await anyio.sleep(10)
+        ctx.ready()
+        await ctx.stopping.wait()
+
+    began = anyio.current_time()
+    async with run(tree(early(), late().options(stop=0), strategy="rest_for_one")) as runtime:
+        assert anyio.current_time() - began == 1 + 30 + 10
+        assert {s.name: s.incarnation for s in runtime.snapshot().children} == {"early": 2, "late": 2}
+
+
+@pytest.mark.anyio
 async def test_restarts_of_independent_children_do_not_wait_for_each_other():
     """one_for_one: a child that takes its time to be ready again holds up nobody else's restart."""
 
@@ -723,6 +763,28 @@ async def test_a_cancelled_supervisor_sees_its_children_to_their_end():
         assert sorted(trail) == ["+a", "+a", "+b", "+b", "-a", "-b"]
         assert runtime.snapshot("tree/nested").incarnation == 2
         assert runtime.snapshot("tree/nested").last_error.startswith("Killed")
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_supervisor_reports_what_it_cannot_stop():
+    """Children of a cancelled supervisor that outlive their kill_grace are reported like any other."""
+    release = anyio.Event()
+
+    @actor(kill_grace=3)
+    async def stubborn(ctx: Context) -> None:
+        ctx.ready()
+        with anyio.CancelScope(shield=True):
+            await release.wait()
+
+    runtime = run(tree(Supervisor("nested", backoff=AT_ONCE, children=[stubborn()])))
+    events = runtime.events()
+    async with runtime, anyio.create_task_group() as group:
+        began = anyio.current_time()
+        group.start_soon(runtime.kill, "tree/nested")
+        unstopped = await next_event(events, ChildUnstopped)
+        release.set()
+        assert (unstopped.path, unstopped.at - began) == ("tree/nested/stubborn", 3)
+        assert (await next_event(events, ChildReady, "tree/nested")).incarnation == 2
 
 
 # --- events and order of events
