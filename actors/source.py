@@ -12,8 +12,8 @@ from tds_runtime.breaker import Breaker
 from tds_runtime.limiter import Budget
 from tds_runtime.upstreams import Shared, Upstream
 
-LOOK = 5.0
-"""Seconds between two looks at what was changed by other nodes and by people."""
+LOOK, REST = 5.0, 60.0
+"""Seconds between two looks at what other nodes and people changed: while something is closed, and while nothing is."""
 
 log = logs.get("source")
 
@@ -45,9 +45,15 @@ class Keeper:
         self._restore(await ride_out(self._ctx, "database", self._read))
         while not self._ctx.stopping.is_set():
             async with self._ctx.waiting("change"):
-                with anyio.move_on_after(LOOK):
+                with anyio.move_on_after(LOOK if self._is_closed else REST):
                     await self._wait()
             await ride_out(self._ctx, "database", self._exchange)
+
+    @property
+    def _is_closed(self) -> bool:
+        """Whether there is anything that another node or a person could open."""
+        breakers = self._client.breakers.values()
+        return self._client.limiter.paused > 0 or any(breaker.state.phase != "closed" for breaker in breakers)
 
     async def _wait(self) -> None:
         async with anyio.create_task_group() as group:

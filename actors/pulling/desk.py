@@ -38,7 +38,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     parallel: int = 3
     """Runs at once; each lists one entity."""
-    poll: Duration = Duration("30s")
+    poll: Duration = Duration("60s")
     """A run whose wake-up was lost begins this late at most."""
     overlap: Duration = Duration("5m")
     """An incremental run reads again what changed this long before its cursor."""

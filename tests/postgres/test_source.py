@@ -41,6 +41,7 @@ async def saved(database: Database, reached: Callable[[Upstream], bool]) -> None
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "LOOK", 0.05)
+    monkeypatch.setattr(room, "REST", 0.05)
 
 
 async def test_a_breaker_survives_a_restart(database: Database) -> None:
