@@ -13,7 +13,7 @@ from tds_runtime.limiter import Budget
 from tds_runtime.upstreams import Shared, Upstream
 
 LOOK, REST = 5.0, 60.0
-"""Seconds between two looks at what other nodes and people changed: while something is closed, and while nothing is."""
+"""Seconds between two looks at what other nodes and people changed: while something is going on, and else."""
 
 log = logs.get("source")
 
@@ -35,7 +35,7 @@ class Keeper:
         self._shared = shared
         self._changed = anyio.Event()
         self._unsaved: set[str] = set()
-        self._budgets: dict[str, Budget] = {}
+        self._saved_at: dict[str, float] = {}
         self._reset_at: dict[str, float] = {}
 
     async def keep(self) -> None:
@@ -45,15 +45,19 @@ class Keeper:
         self._restore(await ride_out(self._ctx, "database", self._read))
         while not self._ctx.stopping.is_set():
             async with self._ctx.waiting("change"):
-                with anyio.move_on_after(LOOK if self._is_closed else REST):
+                with anyio.move_on_after(LOOK if self._is_busy else REST):
                     await self._wait()
             await ride_out(self._ctx, "database", self._exchange)
 
     @property
-    def _is_closed(self) -> bool:
-        """Whether there is anything that another node or a person could open."""
-        breakers = self._client.breakers.values()
-        return self._client.limiter.paused > 0 or any(breaker.state.phase != "closed" for breaker in breakers)
+    def _is_busy(self) -> bool:
+        """Whether calls were made, or something is closed that another node or a person could open."""
+        closed = any(breaker.state.phase != "closed" for breaker in self._client.breakers.values())
+        return closed or self._client.limiter.paused > 0 or bool(self._unsaved_budgets())
+
+    def _unsaved_budgets(self) -> dict[str, Budget]:
+        budgets = self._client.caller.budgets
+        return {name: one for name, one in budgets.items() if one.observed_at > self._saved_at.get(name, 0.0)}
 
     async def _wait(self) -> None:
         async with anyio.create_task_group() as group:
@@ -84,6 +88,7 @@ class Keeper:
         for name, budget in self._client.caller.budgets.items():
             if budget.observed_at < found[name].budget.observed_at:
                 self._client.caller.budgets[name] = found[name].budget
+                self._saved_at[name] = found[name].budget.observed_at
 
     async def _exchange(self) -> None:
         """Save what changed here, apply what changed there."""
@@ -91,10 +96,9 @@ class Keeper:
         for name in sorted(self._unsaved):
             await self._shared.save_breaker(name, self._client.breakers[name].state)
             self._unsaved.discard(name)
-        for name, budget in self._client.caller.budgets.items():
-            if budget.observed_at > self._budgets.get(name, Budget()).observed_at:
-                await self._shared.save_budget(name, budget)
-                self._budgets[name] = budget
+        for name, budget in self._unsaved_budgets().items():
+            await self._shared.save_budget(name, budget)
+            self._saved_at[name] = budget.observed_at
         await self._apply(await self._shared.read())
 
     async def _apply(self, found: Mapping[str, Upstream]) -> None:
