@@ -161,7 +161,7 @@ anything = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(event=st.text(st.characters()), fields=st.dictionaries(st.text(st.characters()), anything, max_size=4))
 @pytest.mark.parametrize("render", [logs._json_line, logs._Console(colour=False)])
 def test_no_content_breaks_a_line(render: Any, event: str, fields: dict[str, Any]) -> None:
