@@ -46,18 +46,18 @@ class Watchers:
     __slots__ = ("_monitors",)
 
     def __init__(self) -> None:
-        self._monitors: list[weak[Monitor]] = []
+        self._monitors: tuple[weak[Monitor], ...] = ()
 
     def watch(self) -> Monitor:
         """One more that wants to know."""
         monitor = Monitor()
-        self._monitors = [known for known in self._monitors if known() is not None]
-        self._monitors.append(weak(monitor))
+        alive = [known for known in self._monitors if known() is not None]
+        self._monitors = (*alive, weak(monitor))
         return monitor
 
     def tell(self, down: Down) -> None:
         """Tell everybody, once."""
-        monitors, self._monitors = self._monitors, []
+        monitors, self._monitors = self._monitors, ()
         for known in monitors:
             monitor = known()
             if monitor is not None:

@@ -321,8 +321,8 @@ class Supervision(ABC):
         alive: list[Slot] = []
         for slot in slots:
             slot.cycling = False
+            slot.leaving = True  # even if it is down: its end may have come a moment ago, and wait to be heard
             if slot.life is not None:
-                slot.leaving = True
                 alive.append(slot)
             elif slot.state != "finished":
                 slot.state = resting

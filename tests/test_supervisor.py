@@ -351,6 +351,30 @@ async def test_a_second_crash_widens_an_unfinished_restart():
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(("restarts", "survives"), [(1, True), (0, False)])
+async def test_linked_children_that_crash_in_one_moment_are_one_crash(restarts, survives):
+    """The end of a sibling that is tied to a crash is part of it, also when it came by itself and is heard later."""
+
+    @actor(backoff=AT_ONCE)
+    async def twin(ctx: Context) -> None:
+        ctx.ready()
+        if ctx.incarnation == 1:
+            await anyio.sleep(5)
+            raise ValueError
+        await ctx.stopping.wait()
+
+    outcome = "survived"
+    try:
+        twins = [twin().named(name) for name in "abc"]
+        async with run(tree(*twins, strategy="one_for_all", budget=Budget(restarts))) as runtime:
+            await anyio.sleep(10)
+            assert {child.incarnation for child in runtime.snapshot().children} == {2}
+    except BudgetExhausted:
+        outcome = "exhausted"
+    assert outcome == ("survived" if survives else "exhausted")
+
+
+@pytest.mark.anyio
 async def test_the_longest_delay_of_a_group_holds():
     """A second crash with a short delay does not cut short the delay that the group already waits for."""
     (a,) = workers("a")
