@@ -65,8 +65,7 @@ class Lifecycle:
     def spawn(self, slot: Slot, now: float) -> None:
         """Begin the next incarnation."""
         slot.begin(now)
-        if slot.watched():
-            slot.pulse.arm = partial(self._armed, slot)
+        slot.pulse.arm = partial(self._armed, slot)
         ctx = Context(slot.path, slot.incarnation, pulse=slot.pulse, on_ready=partial(self._ready, slot))
         slot.life = self._incarnate(slot, ctx)
         self.remind(slot, now + slot.spec.start_timeout)
