@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
-from tds_runtime.mailbox import CORRELATION, MESSAGES_PER_CHECKPOINT, Box, Envelope, Mailbox, Pace, Statistics
+from tds_runtime.envelope import MESSAGES_PER_CHECKPOINT, Envelope, Pace
+from tds_runtime.mailbox import CORRELATION, Box, Mailbox, Statistics
 from tds_runtime.pulse import Pulse
 from tds_runtime.ref import Call
 

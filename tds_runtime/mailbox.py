@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 from anyio import Event
 from msgspec import Struct
 
+from tds_runtime.envelope import Answer, Envelope, Pace
 from tds_runtime.errors import (
     CalleeStopped,
     Error,
@@ -23,6 +24,7 @@ from tds_runtime.errors import (
 )
 from tds_runtime.failure import Failure
 from tds_runtime.pulse import Pulse
+from tds_runtime.senders import Senders
 
 M = TypeVar("M")
 
@@ -30,8 +32,6 @@ Overflow = Literal["block", "reject", "drop_oldest", "drop_newest", "conflate"]
 
 CORRELATION: ContextVar[str] = ContextVar("tds_runtime.correlation", default="")
 """The correlation id of the message at hand; it travels in envelopes, because contexts do not."""
-
-MESSAGES_PER_CHECKPOINT = 32
 
 
 class Mailbox(Struct, frozen=True):
@@ -66,63 +66,6 @@ class Statistics(Struct, frozen=True, kw_only=True):
     dead: int
 
 
-class Pace:
-    """How many more messages may pass, anywhere in the runtime, before the task at hand lets others run."""
-
-    __slots__ = ("left",)
-
-    def __init__(self) -> None:
-        self.left = MESSAGES_PER_CHECKPOINT
-
-
-class Answer:
-    """Where the reply to one question arrives, once; what comes later changes nothing."""
-
-    __slots__ = ("abandoned", "arrived", "deadline", "done", "error", "value")
-
-    def __init__(self, deadline: float = inf) -> None:
-        self.deadline = deadline
-        self.arrived = Event()
-        self.done = False
-        self.abandoned = False
-        self.value: Any = None
-        self.error: Error | None = None
-
-    def reply(self, value: object) -> None:
-        """Answer with a value."""
-        if not self.done:
-            self.done = True
-            self.value = value
-            self.arrived.set()
-
-    def fail(self, error: Error) -> None:
-        """Tell the asker that no reply will come."""
-        if not self.done:
-            self.done = True
-            self.error = error
-            self.arrived.set()
-
-
-class Envelope(Struct, eq=False):
-    """One message on its way: whose work it is, who waits for the reply, and how often it was tried."""
-
-    message: Any
-    correlation: str = ""
-    answer: Answer | None = None
-    attempts: int = 0
-    failures: tuple[Failure, ...] = ()
-
-
-class _Ticket:
-    """A sender in the row of those that wait for room."""
-
-    __slots__ = ("granted", "turn")
-
-    def __init__(self) -> None:
-        self.turn = Event()
-        self.granted = False
-
-
 class Box(Generic[M]):
     """The queue itself. One receiver leases, any number of senders put; nothing here belongs to an incarnation."""
 
@@ -144,7 +87,6 @@ class Box(Generic[M]):
         "pace",
         "path",
         "pulse",
-        "reserved",
         "senders",
         "types",
         "waiting",
@@ -165,8 +107,7 @@ class Box(Generic[M]):
         self.waiting: deque[Envelope] = deque()
         self.leased: list[Envelope] = []
         self.keyed: dict[Hashable, Envelope] = {}
-        self.senders: deque[_Ticket] = deque()
-        self.reserved = 0
+        self.senders = Senders()
         self.arrived: Event | None = None
         self.closed = False
         self.asking: list[Box[Any]] = []
@@ -200,7 +141,7 @@ class Box(Generic[M]):
             raise Stopped(f"{self.path} has stopped")
         if self.conflates and self._conflated(envelope):
             return True
-        if len(self.waiting) + self.reserved >= self.options.capacity:
+        if len(self.waiting) + self.senders.reserved >= self.options.capacity:
             if self.options.overflow != "drop_oldest":
                 return False
             self.drop(self._pop(), accepted=True)
@@ -218,37 +159,16 @@ class Box(Generic[M]):
             case "drop_newest":
                 self.drop(envelope, accepted=False)
             case _:
-                await self._wait_for_room()
+                if not await self.senders.turn(self._grant):
+                    raise Stopped(f"{self.path} has stopped")
                 if self.conflates and self._conflated(envelope):
                     self._grant()
                 else:
                     self._append(envelope)
 
-    async def _wait_for_room(self) -> None:
-        ticket = _Ticket()
-        self.senders.append(ticket)
-        try:
-            await ticket.turn.wait()
-        except BaseException:
-            self._give_up(ticket)
-            raise
-        if not ticket.granted:
-            raise Stopped(f"{self.path} has stopped")
-        self.reserved -= 1
-
-    def _give_up(self, ticket: _Ticket) -> None:
-        if ticket.granted:  # cancelled between the grant and our next step: the place goes to the next in the row
-            self.reserved -= 1
-            self._grant()
-        elif ticket in self.senders:
-            self.senders.remove(ticket)
-
     def _grant(self) -> None:
-        while self.senders and len(self.waiting) + self.reserved < self.options.capacity:
-            ticket = self.senders.popleft()
-            ticket.granted = True
-            self.reserved += 1
-            ticket.turn.set()
+        if self.senders:
+            self.senders.grant(self.options.capacity - len(self.waiting) - self.senders.reserved)
 
     def _append(self, envelope: Envelope) -> None:
         self.waiting.append(envelope)
@@ -287,8 +207,7 @@ class Box(Generic[M]):
         """Hand the oldest message to the receiver, which holds it until it asks for the next; None when none waits."""
         while self.waiting:
             envelope = self._pop()
-            if self.senders:
-                self._grant()
+            self._grant()
             if envelope.answer is not None and envelope.answer.abandoned:
                 self.dropped += 1
                 continue
@@ -386,9 +305,7 @@ class Box(Generic[M]):
         """Take nothing more: waiting senders and askers fail; what is queued stays countable."""
         self.closed = True
         self.down(CalleeStopped(f"{self.path} stopped before it answered"), inf)
-        senders, self.senders = self.senders, deque()
-        for ticket in senders:
-            ticket.turn.set()
+        self.senders.dismiss()
         self.wake()
 
     def reconfigure(self, options: Mailbox, types: Iterable[type] | None) -> None:

@@ -9,17 +9,18 @@ from typing import Any
 from tds_runtime.change import Change
 from tds_runtime.context import Context
 from tds_runtime.difference import Difference, difference, same_options, update
+from tds_runtime.envelope import Answer
 from tds_runtime.errors import AlreadyRunning, Killed, NotRunning, PoolFull
 from tds_runtime.incarnation import Ending
-from tds_runtime.mailbox import Answer
 from tds_runtime.plan import place
+from tds_runtime.restarts import Restarts
 from tds_runtime.slot import Slot, World
 from tds_runtime.spec import Spec, Supervisor
-from tds_runtime.supervisor import Supervision, start_failure
+from tds_runtime.supervisor import start_failure
 from tds_runtime.sweep import Sweep
 
 
-class Operations(Supervision):
+class Operations(Restarts):
     """A running supervisor that listens. Every request is a reaction in its loop, like everything else it does."""
 
     def __init__(self, slot: Slot, world: World, ctx: Context, on_stuck: Callable[[Slot], None]) -> None:

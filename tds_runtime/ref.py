@@ -11,8 +11,9 @@ from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 from msgspec import Struct
 
+from tds_runtime.envelope import MESSAGES_PER_CHECKPOINT, Answer, Envelope
 from tds_runtime.errors import AskCycle, AskTimeout, CalleeStopped, NotRunning, Stopped
-from tds_runtime.mailbox import CORRELATION, MESSAGES_PER_CHECKPOINT, Answer, Box, Envelope, Statistics
+from tds_runtime.mailbox import CORRELATION, Box, Statistics
 from tds_runtime.monitor import Monitor, Watchers
 
 R = TypeVar("R")

@@ -11,11 +11,12 @@ from typing import Any, Literal, Protocol
 
 from tds_runtime.budget import Ledger
 from tds_runtime.change import Change
+from tds_runtime.envelope import Answer, Envelope, Pace
 from tds_runtime.errors import CalleeCrashed, CalleeStopped, Error, Hung
 from tds_runtime.events import Broadcast, ChildEnded, DeadLettered, Event, Undelivered
 from tds_runtime.failure import Failure
 from tds_runtime.incarnation import Ending, Incarnation
-from tds_runtime.mailbox import Answer, Box, Envelope, Pace
+from tds_runtime.mailbox import Box
 from tds_runtime.monitor import Down, Watchers
 from tds_runtime.pulse import Pulse
 from tds_runtime.spec import Child, Spec, Supervisor

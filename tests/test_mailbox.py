@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from tds_runtime import Backoff, Budget, Call, Context, Inbox, Mailbox, Supervisor, actor, run
+from tds_runtime.envelope import MESSAGES_PER_CHECKPOINT, Answer
 from tds_runtime.errors import (
     AskCycle,
     AskTimeout,
@@ -27,7 +28,7 @@ from tds_runtime.errors import (
     WrongMessage,
 )
 from tds_runtime.events import ChildEnded, ChildReady, DeadLettered, Undelivered
-from tds_runtime.mailbox import CORRELATION, MESSAGES_PER_CHECKPOINT, Answer
+from tds_runtime.mailbox import CORRELATION
 
 AT_ONCE = Backoff(0)
 PLENTY = Budget(1_000_000)
