@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextvars import Context as Variables
-from contextvars import copy_context
 from functools import partial
 from math import inf
 from random import Random
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self
 
 from anyio import (
@@ -20,16 +16,13 @@ from anyio import (
     create_task_group,
     get_cancelled_exc_class,
     move_on_after,
-    open_signal_receiver,
-    sleep,
 )
 from anyio.abc import TaskGroup
 from anyio.lowlevel import current_token
 
-from tds_runtime.blocked import LoopWatch
 from tds_runtime.change import Applied, Change
 from tds_runtime.context import Context
-from tds_runtime.errors import NotRunning, SignalsTaken, SpecError
+from tds_runtime.errors import NotRunning, SpecError
 from tds_runtime.events import (
     Broadcast,
     DeadLettered,
@@ -43,8 +36,9 @@ from tds_runtime.failure import failure_of
 from tds_runtime.incarnation import Ending, Incarnation
 from tds_runtime.operations import Operations
 from tds_runtime.plan import check, plan
+from tds_runtime.service import Duties, Service, exit_at_once
 from tds_runtime.slot import Running, Slot, World
-from tds_runtime.snapshot import Count, Snapshot, count_below, find, snapshot_of
+from tds_runtime.snapshot import Count, Snapshot, count_below, find, snapshot_of, stacks_below
 from tds_runtime.spec import Child, Supervisor
 from tds_runtime.systemd import Systemd
 
@@ -64,48 +58,35 @@ class Runtime:
         tree: Supervisor,
         *,
         grace: float,
-        signals: bool,
-        systemd: Systemd | None,
-        blocked_after: float | None,
+        duties: Duties,
         abandon: Callable[[str], None] | None,
-        on_hangup: Callable[[], Awaitable[None]] | None,
         random: Random,
     ) -> None:
         check(tree)
         self.tree = tree
         self.failure: BaseException | None = None
         self._grace = grace
-        self._signals = signals
-        self._systemd = systemd
-        self._blocked_after = blocked_after
+        self._service = Service(duties, self)
         self._abandon = abandon
-        self._on_hangup = on_hangup
         self._random = random
         self._broadcast = Broadcast()
         self._world: World | None = None
         self._root: Slot | None = None
         self._host: TaskGroup | None = None
-        self._loop_watch: LoopWatch | None = None
         self._waited = False
-        self._hurry = False
-        self._reason = ""
 
     # --- entering and leaving
 
     async def __aenter__(self) -> Self:
         if self._world is not None:
             raise RuntimeError("a runtime runs once; call run() again")
-        if self._signals:
-            _refuse_second_owner()
+        self._service.check()
         token = current_token()
         self._world = World(self._broadcast, clock=token.backend_class.current_time, random=self._random)
-        self._world.blank = _blank()
         self._root = plan(self.tree, self._world)
         self._ready, self._asked, self._ended, self._stuck = Event(), Event(), Event(), Event()
         self._host = await create_task_group().__aenter__()
-        if self._signals:
-            self._host.start_soon(self._watch_signals)
-        self._watch_loop()
+        self._service.begin(self._host)
         self._host.start_soon(self._keep, name=f"{self.tree.name} (keeper)")
         try:
             await self._ready.wait()
@@ -114,7 +95,8 @@ class Runtime:
             raise
         if self.failure is not None:
             await self.__aexit__(None, None, None)
-        self._announce()
+        self._world.publish(TreeReady(path=self.tree.name, at=self._world.clock()))
+        self._service.ready(self._host)
         return self
 
     async def __aexit__(
@@ -124,8 +106,7 @@ class Runtime:
         self.stop(f"{exc_type.__name__} in the block" if exc_type else "the block has ended")
         with CancelScope(shield=True):  # the keeper bounds this by the grace
             await self._ended.wait()
-        if self._loop_watch is not None:
-            self._loop_watch.stop()
+        self._service.end()
         ours = self._host.cancel_scope.cancel_called and isinstance(exc, get_cancelled_exc_class())
         self._host.cancel_scope.cancel("the tree has ended")
         if ours:
@@ -138,21 +119,16 @@ class Runtime:
             raise self.failure
         return bool(swallowed)
 
-    def _announce(self) -> None:
-        assert self._world is not None
-        self._world.publish(TreeReady(path=self.tree.name, at=self._world.clock()))
-        if self._systemd is not None:
-            self._systemd.ready()
-            assert self._host is not None
-            self._host.start_soon(self._report_to_systemd, self._systemd)
-
     # --- the tree's own task, shielded from whoever runs it, so that it always stops in order
 
     async def _keep(self) -> None:
         assert self._root is not None
+        assert self._world is not None
         with CancelScope(shield=True):
             async with create_task_group() as group:
-                group.create_task(self._incarnate(self._root).live(), name=self._root.path, context=_blank())
+                group.create_task(
+                    self._incarnate(self._root).live(), name=self._root.path, context=self._world.blank.copy()
+                )
                 await self._asked.wait()
                 await self._bound_the_stop()
 
@@ -200,7 +176,7 @@ class Runtime:
             with move_on_after(_LAST_WORDS):
                 await self._ended.wait()
         if self._abandon is not None and not self._ended.is_set():
-            self._abandon(self._stacks())
+            self._abandon(self.stacks())
 
     async def _ended_or_stuck(self) -> None:
         async with create_task_group() as group:
@@ -215,8 +191,7 @@ class Runtime:
             return
         if not self._asked.is_set():
             self._world.publish(TreeStopping(path=self.tree.name, at=self._world.clock(), reason=reason))
-            if self._systemd is not None:
-                self._systemd.stopping()
+            self._service.stopping()
         if hurry or not self._asked.is_set():
             self._root.state = "stopping"
             self._root.supervision.stop(hurry=hurry, final=True)
@@ -301,48 +276,16 @@ class Runtime:
             raise NotRunning(f"{slot.path} has no running supervisor")
         return supervision
 
-    # --- signals, systemd, a blocked loop
+    # --- for the process around the tree
 
-    async def _watch_signals(self) -> None:
-        with open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
-            async for number in received:
-                if number == signal.SIGHUP:
-                    if self._on_hangup is not None:
-                        await self._on_hangup()
-                else:
-                    self.stop(signal.Signals(number).name, hurry=self._hurry)
-                    self._hurry = True
+    def stacks(self) -> str:
+        """Where every child waits now."""
+        return "" if self._root is None else "\n".join(stacks_below(self._root))
 
-    async def _report_to_systemd(self, systemd: Systemd) -> None:
-        while True:
-            count = self.count()
-            systemd.status(f"{count.active} of {count.specs} children running")
-            if systemd.watchdog is None:
-                await sleep(10)
-                continue
-            if self.healthy:
-                systemd.alive()
-            await sleep(systemd.watchdog / 3)
-
-    def _watch_loop(self) -> None:
-        if self._blocked_after is not None:
-            self._loop_watch = LoopWatch(current_token(), self._blocked, after=self._blocked_after)
-            self._loop_watch.start()
-
-    def _blocked(self, seconds: float, stack: str) -> None:
-        """Called in the watching thread: the loop cannot tell it itself."""
-        stacks = f"{stack}\n{self._stacks()}"
-        sys.stderr.write(f"the event loop has not turned for {seconds:.1f} s\n{stacks}\n")
-        token = self._loop_watch
-        if token is not None and self._world is not None:
-            token.tell_loop(partial(self._publish_blocked, seconds, stacks))
-
-    def _publish_blocked(self, seconds: float, stacks: str) -> None:
+    def blocked(self, seconds: float, stacks: str) -> None:
+        """The event loop turns again after it did not for a while."""
         assert self._world is not None
         self._world.publish(LoopBlocked(path=self.tree.name, at=self._world.clock(), seconds=seconds, stacks=stacks))
-
-    def _stacks(self) -> str:
-        return "" if self._root is None else "\n".join(_stacks_below(self._root))
 
 
 def run(
@@ -375,28 +318,15 @@ def run(
     return Runtime(
         tree,
         grace=grace,
-        signals=signals,
-        systemd=Systemd() if sd_notify else None,
-        blocked_after=blocked_after,
-        abandon=abandon or (_exit_at_once if signals else None),
-        on_hangup=on_hangup,
+        duties=Duties(
+            signals=signals,
+            systemd=Systemd() if sd_notify else None,
+            blocked_after=blocked_after,
+            on_hangup=on_hangup,
+        ),
+        abandon=abandon or (exit_at_once if signals else None),
         random=random or Random(),  # noqa: S311 # spreads retries, keeps no secret
     )
-
-
-def _exit_at_once(stacks: str) -> None:
-    sys.stderr.write(f"these children cannot be stopped:\n{stacks}\n")
-    sys.stderr.flush()
-    os._exit(1)
-
-
-def _blank() -> Variables:
-    """A context with nothing in it but the name of the event loop, without which anyio looks for it at every call."""
-    blank = Variables()
-    for variable, value in copy_context().items():
-        if variable.name == "current_async_library_cvar":
-            blank.run(variable.set, value)
-    return blank
 
 
 async def _first(event: Event, scope: CancelScope) -> None:
@@ -404,21 +334,7 @@ async def _first(event: Event, scope: CancelScope) -> None:
     scope.cancel()
 
 
-def _refuse_second_owner() -> None:
-    known: tuple[object, ...] = (signal.SIG_DFL, signal.SIG_IGN, None)
-    handler: Callable[[int, FrameType | None], object] | int | None = signal.getsignal(signal.SIGTERM)
-    if handler not in known:
-        raise SignalsTaken(f"SIGTERM is handled by {handler!r}")
-
-
 def _close_all(slot: Slot) -> None:
     slot.close()
     for below in slot.children.values():
         _close_all(below)
-
-
-def _stacks_below(slot: Slot) -> list[str]:
-    lines = [f"{below.path}:\n{below.life.stack()}" for below in slot.children.values() if below.life is not None]
-    for below in slot.children.values():
-        lines += _stacks_below(below)
-    return lines

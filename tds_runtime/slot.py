@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context as Variables
+from contextvars import copy_context
 from math import inf
 from random import Random
 from typing import Any, Literal, Protocol
@@ -57,7 +58,7 @@ class World:
         self.clock = clock
         self.random = random
         self.pace = Pace()
-        self.blank = Variables()
+        self.blank = _blank()
         self.dead_letters: deque[DeadLettered] = deque(maxlen=1000)
         self.hung = 0
 
@@ -242,3 +243,12 @@ class Slot:
         self.attempt = 0
         if self.ledger is not None:
             self.ledger.clear()
+
+
+def _blank() -> Variables:
+    """A context with nothing in it but the name of the event loop, without which anyio looks for it at every call."""
+    blank = Variables()
+    for variable, value in copy_context().items():
+        if variable.name == "current_async_library_cvar":
+            blank.run(variable.set, value)
+    return blank

@@ -82,3 +82,13 @@ def find(root: Slot, path: str) -> Slot:
             raise NoSuchChild(f"{path}: {slot.path} has no child {name!r}")
         slot = slot.children[name]
     return slot
+
+
+def stacks_below(slot: Slot) -> list[str]:
+    """Where each living child below a slot waits now."""
+    stacks: list[str] = []
+    for below in slot.children.values():
+        if below.life is not None:
+            stacks.append(f"{below.path}:\n{below.life.stack()}")
+        stacks += stacks_below(below)
+    return stacks
