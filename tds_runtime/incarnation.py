@@ -137,10 +137,7 @@ def essence(raised: BaseException | None) -> tuple[BaseException | None, tuple[B
     cancelled = get_cancelled_exc_class()
     if isinstance(raised, cancelled):
         return None, tuple(_hidden(raised, cancelled))
-    if isinstance(raised, BaseExceptionGroup):
-        rest = raised.split(cancelled)[1]
-        return (None if rest is None else collapse(rest)), ()
-    return raised, ()
+    return _without(raised, cancelled), ()
 
 
 def _hidden(raised: BaseException, cancelled: type[BaseException]) -> Iterator[BaseException]:
@@ -148,10 +145,19 @@ def _hidden(raised: BaseException, cancelled: type[BaseException]) -> Iterator[B
     context = raised.__context__
     while context is not None and id(context) not in seen:
         seen.add(id(context))
-        if not isinstance(context, (cancelled, GeneratorExit)):
-            yield collapse(context)
+        error = None if isinstance(context, GeneratorExit) else _without(context, cancelled)
+        if error is not None:
+            yield error
             return  # what this one hid in turn is in its own context
         context = context.__context__
+
+
+def _without(error: BaseException, cancelled: type[BaseException]) -> BaseException | None:
+    """What is left of an error, or of a group of them, when its cancellations are taken out."""
+    if isinstance(error, BaseExceptionGroup):
+        rest = error.split(cancelled)[1]
+        return None if rest is None else collapse(rest)
+    return None if isinstance(error, cancelled) else error
 
 
 def collapse(error: BaseException) -> BaseException:

@@ -73,6 +73,7 @@ class Runtime:
         self._world: World | None = None
         self._root: Slot | None = None
         self._host: TaskGroup | None = None
+        self._asked = False
         self._waited = False
 
     # --- entering and leaving
@@ -84,10 +85,11 @@ class Runtime:
         token = current_token()
         self._world = World(self._broadcast, clock=token.backend_class.current_time, random=self._random)
         self._root = plan(self.tree, self._world)
-        self._ready, self._asked, self._ended, self._stuck = Event(), Event(), Event(), Event()
+        self._ready, self._ended, self._stuck = Event(), Event(), Event()
+        life = self._incarnate(self._root)
         self._host = await create_task_group().__aenter__()
         self._service.begin(self._host)
-        self._host.start_soon(self._keep, name=f"{self.tree.name} (keeper)")
+        self._host.start_soon(self._keep, life, name=f"{self.tree.name} (keeper)")
         try:
             await self._ready.wait()
         except BaseException:
@@ -121,21 +123,19 @@ class Runtime:
 
     # --- the tree's own task, shielded from whoever runs it, so that it always stops in order
 
-    async def _keep(self) -> None:
-        assert self._root is not None
+    async def _keep(self, life: Incarnation) -> None:
         assert self._world is not None
         with CancelScope(shield=True):
             async with create_task_group() as group:
-                group.create_task(
-                    self._incarnate(self._root).live(), name=self._root.path, context=self._world.blank.copy()
-                )
-                await self._asked.wait()
+                group.create_task(life.live(), name=self.tree.name, context=self._world.blank.copy())
+                await self._stopping.wait()
                 await self._bound_the_stop()
 
     def _incarnate(self, root: Slot) -> Incarnation:
         assert self._world is not None
         root.begin(self._world.clock())
         ctx = Context(root.path, root.incarnation, on_ready=partial(self._root_ready, root))
+        self._stopping = ctx.stopping  # set by us, or by the root when it gives up
         supervision = Operations(root, self._world, ctx, lambda _slot: self._stuck.set())
         root.supervision = supervision
         root.life = Incarnation(supervision.run, on_stop=ctx.stopping.set, on_end=self._root_ended)
@@ -154,13 +154,12 @@ class Runtime:
         self._root.end(ending)
         self._root.state = "stopped"
         _close_all(self._root)
-        if ending.kind == "crash":
-            self.failure = ending.error
+        self.failure = ending.error
         failure = None if self.failure is None else failure_of(self.failure)
         self._world.publish(TreeStopped(path=self.tree.name, at=self._world.clock(), failure=failure))
         entered = self._ready.is_set()
         self._ready.set()
-        self._asked.set()
+        self._stopping.set()
         self._ended.set()
         if entered and (self.failure is not None or not self._waited):
             self._host.cancel_scope.cancel("the tree has ended")
@@ -189,13 +188,14 @@ class Runtime:
         """Ask the tree to stop in order, within the grace; `hurry` skips the graceful phase of every child."""
         if self._root is None or self._world is None or self._root.supervision is None:
             return
-        if not self._asked.is_set():
+        if not self._stopping.is_set():
             self._world.publish(TreeStopping(path=self.tree.name, at=self._world.clock(), reason=reason))
             self._service.stopping()
-        if hurry or not self._asked.is_set():
+            self._stopping.set()
+        if hurry or not self._asked:
+            self._asked = True
             self._root.state = "stopping"
             self._root.supervision.stop(hurry=hurry, final=True)
-        self._asked.set()
 
     async def wait(self) -> None:
         """Wait until the tree has ended, because of a signal, of `stop`, or by itself."""

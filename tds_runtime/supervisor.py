@@ -55,18 +55,25 @@ class Supervision(ABC):
         Raises StartFailed, BudgetExhausted, or what a child raised to end the process.
         """
         self._prepare()
-        async with create_task_group() as self._lifecycle.group:
-            try:
-                await self._supervise()
-            except get_cancelled_exc_class():
-                with CancelScope(shield=True):  # the children are cancelled with us; see them to their end
-                    self._all_cancelled()
-                    await self._supervise()
+        try:
+            async with create_task_group() as self._lifecycle.group:
+                await self._see_through()
+        except get_cancelled_exc_class():
+            if self._failure is None:
                 raise
-            finally:
-                self._closed()
+        finally:
+            self._closed()
         if self._failure is not None:
             raise self._failure
+
+    async def _see_through(self) -> None:
+        try:
+            await self._supervise()
+        except get_cancelled_exc_class():
+            with CancelScope(shield=True):  # the children are cancelled with us; see them to their end
+                self._all_cancelled()
+                await self._supervise()
+            raise
 
     @abstractmethod
     def _closed(self) -> None:
@@ -244,6 +251,7 @@ class Supervision(ABC):
     def _stop_all(self) -> None:
         if not self._leaving:
             self._leaving = True
+            self._ctx.stopping.set()
             alive = self._take_down(self.children.values())
             self._sweep = Sweep(stops=alive, together=self.spec.stops_together)
 

@@ -122,6 +122,54 @@ async def test_a_cancelled_start_stops_what_had_started():
 
 
 @pytest.mark.anyio
+async def test_a_start_that_is_cancelled_beforehand_ends():
+    """Entering inside a cancelled scope starts nothing that stays."""
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async with run(tree(slow_stop(seconds=3))):
+            pytest.fail("never entered")
+    assert scope.cancelled_caught
+
+
+@pytest.mark.anyio
+async def test_a_failing_tree_is_bound_by_the_grace_too():
+    """A root that gives up stops in order, but not longer than the grace."""
+    spec = worker()
+    with pytest.raises(BudgetExhausted):  # noqa: PT012 # the error comes out of the whole block
+        async with run(tree(slow_stop(seconds=1000).options(stop=1000), spec, budget=Budget(0)), grace=25):
+            began = anyio.current_time()
+            await spec.ref.tell(Crash())
+            await anyio.sleep_forever()
+    assert anyio.current_time() - began == 25
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_stopped_is_abandoned_as_soon_as_nothing_else_is_left():
+    """The root gives up, one child swallows its cancellation: the owner is asked at once, not after the grace."""
+    release = anyio.Event()
+    asked_at: list[float] = []
+
+    @actor(stop=1, kill_grace=2)
+    async def stubborn(ctx: Context) -> None:
+        ctx.ready()
+        with anyio.CancelScope(shield=True):
+            await release.wait()
+
+    def abandon(stacks: str) -> None:
+        asked_at.append(anyio.current_time())
+        release.set()
+
+    spec = worker()
+    nested = Supervisor("nested", children=[stubborn()])
+    with pytest.raises(BudgetExhausted):  # noqa: PT012 # the error comes out of the whole block
+        async with run(tree(nested, spec, budget=Budget(0)), grace=100, abandon=abandon):
+            began = anyio.current_time()
+            await spec.ref.tell(Crash())
+            await anyio.sleep_forever()
+    assert asked_at == [began + 1 + 2]
+
+
+@pytest.mark.anyio
 async def test_a_failed_tree_cancels_the_block_and_raises():
     """When the root gives up, the block is interrupted wherever it is, and the reason comes out of it."""
     spec = worker()
