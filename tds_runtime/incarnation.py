@@ -9,9 +9,11 @@ from typing import Any
 from anyio import CancelScope, current_effective_deadline, get_cancelled_exc_class
 from msgspec import Struct
 
+from tds_runtime.context import Context
 from tds_runtime.errors import Error, Killed, StrayCancellation
 from tds_runtime.events import Ended
 from tds_runtime.failure import Failure, failure_of
+from tds_runtime.inbox import Inbox
 from tds_runtime.stacks import await_stack
 
 
@@ -40,17 +42,19 @@ class Ending(Struct, frozen=True, eq=False, kw_only=True):
 class Incarnation:
     """One task. Its scope is cancelled by `cancel` only, so the state of the scope tells why it ended."""
 
-    __slots__ = ("_body", "_calm", "_coroutine", "_on_end", "_on_stop", "_scope", "_stopping", "verdict")
+    __slots__ = ("_body", "_calm", "_coroutine", "_ctx", "_inbox", "_on_end", "_scope", "_stopping", "verdict")
 
     def __init__(
         self,
         body: Callable[[], Coroutine[Any, Any, None]],
+        ctx: Context,
+        inbox: Inbox[Any] | None = None,
         *,
-        on_stop: Callable[[], None],
         on_end: Callable[[Ending], None],
     ) -> None:
         self._body = body
-        self._on_stop = on_stop
+        self._ctx = ctx
+        self._inbox = inbox
         self._on_end = on_end
         self._coroutine: Coroutine[Any, Any, None] | None = None
         self._scope = CancelScope()
@@ -60,13 +64,7 @@ class Incarnation:
 
     async def live(self) -> None:
         """Run to the end, report how it ended, and let no exception out."""
-        raised = await self._run()
-        outside = current_effective_deadline() == -inf
-        asked = self._stopping or outside or self._scope.cancel_called
-        self._coroutine = None
-        self._on_end(classify(raised, verdict=self.verdict, asked=asked))
-
-    async def _run(self) -> BaseException | None:
+        raised: BaseException | None = None
         with self._scope, self._calm:
             try:
                 self._coroutine = self._body()
@@ -74,13 +72,20 @@ class Incarnation:
             except GeneratorExit:  # the event loop was closed around us; there is nobody left to tell
                 raise
             except BaseException as error:  # noqa: BLE001 # the one place where every ending is caught and classified
-                return error
-        return None
+                raised = error
+        outside = current_effective_deadline() == -inf
+        asked = self._stopping or outside or self._scope.cancel_called
+        self._coroutine = None
+        ending = classify(raised, verdict=self.verdict, asked=asked)
+        del raised  # its traceback holds this frame
+        self._on_end(ending)
 
     def stop(self) -> None:
-        """Ask it to finish what it holds and return."""
+        """Ask it to finish what it holds and return: the inbox ends and `stopping` is set."""
         self._stopping = True
-        self._on_stop()
+        self._ctx.stopping.set()
+        if self._inbox is not None:
+            self._inbox.end()
 
     def cancel(self, verdict: Error | None, reason: str) -> None:
         """Cancel the scope; the first verdict stands and makes the end a crash or a kill instead of a shutdown."""

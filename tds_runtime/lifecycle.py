@@ -65,23 +65,22 @@ class Lifecycle:
     def spawn(self, slot: Slot, now: float) -> None:
         """Begin the next incarnation."""
         slot.begin(now)
-        slot.pulse.arm = partial(self._armed, slot)
         ctx = Context(slot.path, slot.incarnation, pulse=slot.pulse, on_ready=partial(self._ready, slot))
         slot.life = self._incarnate(slot, ctx)
         self.remind(slot, now + slot.spec.start_timeout)
         self.world.publish(ChildStarting(path=slot.path, at=now, incarnation=slot.incarnation))
         assert self.group is not None
-        self.group.create_task(slot.life.live(), name=slot.path, context=self.world.blank.copy())
+        self.group.create_task(slot.life.live(), name=slot.path, context=self.world.blank)
 
     def _incarnate(self, slot: Slot, ctx: Context) -> Incarnation:
-        on_end = partial(self._on_end, slot)
+        inbox: Inbox[Any] | None = None
         if not isinstance(slot.spec, Spec):
             slot.supervision, body = self._supervise(slot, ctx)
-            return Incarnation(body, on_stop=ctx.stopping.set, on_end=on_end)
-        if slot.box is None:
-            return Incarnation(partial(_call, slot.spec, None, ctx), on_stop=ctx.stopping.set, on_end=on_end)
-        inbox: Inbox[Any] = Inbox(slot.box, on_first=ctx.ready)
-        return Incarnation(partial(_call, slot.spec, inbox, ctx), on_stop=partial(_stop, ctx, inbox), on_end=on_end)
+        else:
+            if slot.box is not None:
+                inbox = Inbox(slot.box, on_first=ctx.ready)
+            body = partial(_call, slot.spec, inbox, ctx)
+        return Incarnation(body, ctx, inbox, on_end=partial(self._on_end, slot))
 
     def _ready(self, slot: Slot) -> None:
         slot.ready_at = now = self.world.clock()
@@ -108,7 +107,11 @@ class Lifecycle:
         if now >= passed_at:
             self.release(slot, now, by_operator=False)
             passed_at = inf
-        slot.pulse.armed = not slot.watched() or hung_at < inf
+        if slot.watched():
+            slot.pulse.arm = partial(self._armed, slot)
+            slot.pulse.armed = hung_at < inf
+        else:
+            slot.pulse.armed = True
         self.remind(slot, min(hung_at, passed_at))
 
     def _hung(self, slot: Slot, now: float) -> None:
@@ -176,8 +179,3 @@ def _call(spec: Spec[Any], inbox: Inbox[Any] | None, ctx: Context) -> Any:
         return spec.function(ctx, *spec.positional, **spec.keywords)
     ASKER.set(inbox.box)
     return spec.function(ctx, inbox, *spec.positional, **spec.keywords)
-
-
-def _stop(ctx: Context, inbox: Inbox[Any]) -> None:
-    ctx.stopping.set()
-    inbox.end()

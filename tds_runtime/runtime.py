@@ -127,7 +127,7 @@ class Runtime:
         assert self._world is not None
         with CancelScope(shield=True):
             async with create_task_group() as group:
-                group.create_task(life.live(), name=self.tree.name, context=self._world.blank.copy())
+                group.create_task(life.live(), name=self.tree.name, context=self._world.blank)
                 await self._stopping.wait()
                 await self._bound_the_stop()
 
@@ -138,7 +138,7 @@ class Runtime:
         self._stopping = ctx.stopping  # set by us, or by the root when it gives up
         supervision = Operations(root, self._world, ctx, lambda _slot: self._stuck.set())
         root.supervision = supervision
-        root.life = Incarnation(supervision.run, on_stop=ctx.stopping.set, on_end=self._root_ended)
+        root.life = Incarnation(supervision.run, ctx, on_end=self._root_ended)
         return root.life
 
     def _root_ready(self, root: Slot) -> None:
