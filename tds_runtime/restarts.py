@@ -32,7 +32,7 @@ class Restarts(Supervision):
             self._fail(ending.error)
         elif self._settled(slot, ending):
             return
-        elif slot.leaving or ending.kind == "shutdown":  # the latter alone: we are cancelled, and about to hear of it
+        elif slot.leaving:
             self._after_stop(slot, now)
         elif ending.kind == "normal" and slot.spec.restart != "permanent":
             self._finish(slot)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from tds_runtime.context import Context
 from tds_runtime.errors import EndedUnready, StartFailed, StartTimeout
@@ -92,11 +93,13 @@ class Supervision(ABC):
         self._sweep = Sweep(starts=starts, first=True)
 
     async def _supervise(self) -> None:
+        await checkpoint_if_cancelled()
         while not self._over():
             self._wake = Event()
             with CancelScope(deadline=self._lifecycle.deadlines.earliest()) as self._lifecycle.sleep:
                 await self._wake.wait()
             self._lifecycle.sleep = None
+            await checkpoint_if_cancelled()  # an end may have woken us first, and nothing may follow from it any more
 
     def _over(self) -> bool:
         """React to all that has happened; true when everything has stopped."""

@@ -790,6 +790,24 @@ async def test_a_cancelled_supervisor_sees_its_children_to_their_end():
 
 
 @pytest.mark.anyio
+async def test_a_cancelled_supervisor_starts_nothing_any_more():
+    """However a crash and the cancellation of the supervisor fall together, nothing is started in between."""
+    for _ in range(20):  # trio shuffles those whose turn comes at once
+        specs = workers("abcdef")
+        runtime = run(tree(Supervisor("nested", budget=PLENTY, backoff=AT_ONCE, children=specs)))
+        events = runtime.events()
+        async with runtime:
+            specs[0].ref.offer(Crash())
+            nested = runtime._find("tree/nested")
+            runtime._supervisor_of(nested).kill(nested, "in the same moment")
+            await anyio.sleep(1)
+            story = [f"{type(event).__name__} {event.path}" for event in seen(events, object)]
+            begun = story.index("ChildCancelled tree/nested")
+            over = story.index("ChildEnded tree/nested")
+            assert not [step for step in story[begun:over] if step.startswith("ChildStarting")]
+
+
+@pytest.mark.anyio
 async def test_a_cancelled_supervisor_reports_what_it_cannot_stop():
     """Children of a cancelled supervisor that outlive their kill_grace are reported like any other."""
     release = anyio.Event()
