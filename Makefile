@@ -9,7 +9,7 @@ WORKERS ?= 3
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test check bench faults browser format clean
+.PHONY: help install demo run test check bench faults format clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ check: $(VENV)/.tools ## lint, format, types, layers
 
 bench: $(VENV)/.tools ## measure the ratios of the README
 	@for bench in engine ingest drain claim sync; do $(BIN)/tds-runtime bench $$bench --json || exit 1; done
+
+faults: $(VENV)/.tools ## the long campaign: 1,000 seeds of random trees under random faults
+	@TDS_SIMULATION_SEEDS=1000 $(BIN)/python -m pytest -n 2 --timeout 1800 tests/simulation $(ARGS)
 
 format: $(VENV)/.tools ## format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
