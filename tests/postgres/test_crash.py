@@ -120,7 +120,7 @@ async def test_killed_writers_and_workers_lose_nothing(database: Database, datab
     row = await database.fetchrow("SELECT count(*), sum(coalesced) FROM tds_sync_queue")
     assert row is not None
     assert row[0] + row[1] == len(stored)
-    print(f"{len(acknowledged)} acknowledged under 10 kills: 0 lost, 0 duplicate effects, 0 reversals")  # noqa: T201
+    print(f"{len(acknowledged)} acknowledged under 10 kills: 0 lost, 0 duplicate effects, 0 reversals")  # noqa: T201 - the figure is what the campaign is read for
 
 
 async def test_a_frozen_owner_changes_nothing(database: Database, database_dsn: str) -> None:
