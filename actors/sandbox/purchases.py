@@ -8,13 +8,12 @@ from actors.sandbox.entity import DAY, END, LAST_DAY, Facts, Ground, created_at
 from actors.sandbox.items import Items
 from actors.sandbox.kinds import Kind
 from actors.sandbox.lines import Line, Lines, added_up, read_document
+from actors.sandbox.payments import Payments
 from actors.sandbox.sales import blank_document, dated, totalled
 from actors.sandbox.shapes import Document, Shapes, laid
-from actors.sandbox.words import PAYMENT_MODES
 
 SETTLED = 135
 PATCHABLE = ("reference_number", "notes", "status", "date", "due_date", "bill_number", "adjustment", "terms")
-PAYMENT_KEYS = ("amount", "date", "description", "reference_number", "payment_mode")
 
 
 def money(currency: str) -> Facts:
@@ -111,75 +110,33 @@ class Bills:
         return detail
 
 
-class VendorPayments:
+class VendorPayments(Payments):
     """Payments made; the n-th pays the n-th bill."""
 
-    def __init__(self, ground: Ground, kind: Kind, bills: Bills) -> None:
-        self.kind = kind
-        self._ground = ground
-        self._shapes = Shapes("vendorpayments")
-        self._bills = bills
+    module = "vendorpayments"
+    party = "vendor_id"
+    documents = "bills"
+    document_id = "bill_id"
 
-    def generate(self, index: int) -> Facts:
-        facts = self.blank(index)
-        bill = self._bills.generate(index)
-        amount, at = self._bills.settlement(bill)
-        facts.update(
-            amount=amount, created=at, modified=at, date=self._ground.clock.date(at), contact=bill["contact"],
-            currency=bill["currency"], applied=index, payment_mode=PAYMENT_MODES[index % len(PAYMENT_MODES)],
-        )  # fmt: skip
-        return facts
+    def first_contact(self) -> int:
+        """Contacts begin with the customers."""
+        return self._ground.customers
 
-    def blank(self, index: int) -> Facts:
-        now = int(self._ground.clock.now())
-        return {
-            "index": index, "id": self.kind.record_id(index), "created": now, "modified": now, "amount": 0.0,
-            "description": "",
-            "date": self._ground.clock.date(now), "contact": self._ground.customers, "currency": "IQD",
-            "applied": -1,
-            "payment_mode": "cash", "reference_number": "", "payment_number": str(index + 1), "status": "paid",
-        }  # fmt: skip
-
-    def complete(self, _facts: Facts) -> None:
-        """Nothing follows from a payment's facts."""
-
-    def adopt(self, body: Document) -> Facts:
-        patch: Facts = {key: body[key] for key in PAYMENT_KEYS if key in body}
-        if body.get("vendor_id"):
-            patch["contact"] = int(str(body["vendor_id"])[10:])
-        if body.get("bills"):
-            patch["applied"] = int(str(body["bills"][0]["bill_id"])[10:])
-        return patch
-
-    def touched(self, facts: Facts) -> Facts:
-        return {"description": f"checked {facts['modified'] % 100000}"}
-
-    def _shared(self, facts: Facts) -> Facts:
+    def shared(self, facts: Facts) -> Facts:
         vendor = self._ground.facts("contacts", facts["contact"])
         rate = DOLLAR_RATE if facts["currency"] == "USD" else 1.0
-        bill = self._ground.facts("bills", facts["applied"]) if facts["applied"] >= 0 else None
+        bill = self.paid(facts)
         return dated(self._ground, facts) | money(facts["currency"]) | {
             "payment_id": facts["id"], "payment_number": facts["payment_number"],
             "payment_number_suffix": facts["payment_number"],
             "vendor_id": vendor["id"], "vendor_name": vendor["contact_name"], "amount": facts["amount"],
             "bcy_amount": round(facts["amount"] * rate, 2), "payment_mode": facts["payment_mode"],
             "description": facts["description"], "reference_number": facts["reference_number"],
-            "bill_numbers": bill["bill_number"] if bill else "", "bills": [self._applied(facts, bill)] if bill else [],
+            "bill_numbers": bill["bill_number"] if bill else "", "bills": [self.applied(facts, bill)] if bill else [],
         }  # fmt: skip
 
-    def _applied(self, facts: Facts, bill: Facts) -> Document:
-        return self._shapes["applied"] | {
-            "bill_number": bill["bill_number"], "bill_id": bill["id"],
+    def applied(self, facts: Facts, document: Facts) -> Document:
+        return super().applied(facts, document) | {
+            "bill_number": document["bill_number"], "bill_id": document["id"],
             "bill_payment_id": self.kind.part_id(facts["index"], 30),
-            "total": bill["total"], "balance": bill["balance"], "amount_applied": facts["amount"],
-            "date": bill["date"],
-            "due_date": bill["due_date"],
         }  # fmt: skip
-
-    def row(self, facts: Facts, _api: str) -> Document:
-        shape = self._shapes["row"]
-        return laid(shape, self._shared(facts))
-
-    def detail(self, facts: Facts, _api: str) -> Document:
-        shape = self._shapes["detail"]
-        return laid(shape, self._shared(facts))

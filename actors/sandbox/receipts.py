@@ -8,59 +8,24 @@ from actors.sandbox.entity import DAY, END, Facts, Ground
 from actors.sandbox.items import Items
 from actors.sandbox.kinds import Kind
 from actors.sandbox.lines import Line, Lines, read_document
-from actors.sandbox.purchases import PAYMENT_KEYS
+from actors.sandbox.payments import Payments
 from actors.sandbox.sales import Invoices, blank_document, dated, totalled
 from actors.sandbox.shapes import Document, Shapes, laid
-from actors.sandbox.words import PAYMENT_MODES
 
 INVENTORY_ONLY = {"is_paid_via_check": False, "check_details": {}}
 
 
-class CustomerPayments:
+class CustomerPayments(Payments):
     """Payments received; the n-th pays the n-th invoice. Its detail calls its stamp `updated_time`."""
 
-    def __init__(self, ground: Ground, kind: Kind, invoices: Invoices) -> None:
-        self.kind = kind
-        self._ground = ground
-        self._shapes = Shapes("customerpayments")
-        self._invoices = invoices
+    module = "customerpayments"
+    party = "customer_id"
+    documents = "invoices"
+    document_id = "invoice_id"
 
-    def generate(self, index: int) -> Facts:
-        facts = self.blank(index)
-        invoice = self._invoices.generate(index)
-        amount, at = self._invoices.settlement(invoice)
-        facts.update(
-            amount=amount, created=at, modified=at, date=self._ground.clock.date(at), contact=invoice["contact"],
-            applied=index, payment_mode=PAYMENT_MODES[index % len(PAYMENT_MODES)],
-        )  # fmt: skip
-        return facts
-
-    def blank(self, index: int) -> Facts:
-        now = int(self._ground.clock.now())
-        return {
-            "index": index, "id": self.kind.record_id(index), "created": now, "modified": now, "amount": 0.0,
-            "description": "",
-            "date": self._ground.clock.date(now), "contact": 0, "applied": -1, "payment_mode": "cash",
-            "reference_number": "", "payment_number": str(index + 1), "status": "paid",
-        }  # fmt: skip
-
-    def complete(self, _facts: Facts) -> None:
-        """Nothing follows from a payment's facts."""
-
-    def adopt(self, body: Document) -> Facts:
-        patch: Facts = {key: body[key] for key in PAYMENT_KEYS if key in body}
-        if body.get("customer_id"):
-            patch["contact"] = int(str(body["customer_id"])[10:])
-        if body.get("invoices"):
-            patch["applied"] = int(str(body["invoices"][0]["invoice_id"])[10:])
-        return patch
-
-    def touched(self, facts: Facts) -> Facts:
-        return {"description": f"checked {facts['modified'] % 100000}"}
-
-    def _shared(self, facts: Facts) -> Facts:
+    def shared(self, facts: Facts) -> Facts:
         customer = self._ground.facts("contacts", facts["contact"])
-        invoice = self._ground.facts("invoices", facts["applied"]) if facts["applied"] >= 0 else None
+        invoice = self.paid(facts)
         unused = 0.0 if invoice else facts["amount"]
         return dated(self._ground, facts) | {
             "payment_id": facts["id"], "payment_number": facts["payment_number"],
@@ -71,25 +36,18 @@ class CustomerPayments:
             "payment_mode_formatted": facts["payment_mode"], "description": facts["description"],
             "reference_number": facts["reference_number"], "updated_time": self._ground.clock.stamp(facts["modified"]),
             "invoice_numbers": invoice["invoice_number"] if invoice else "", "payment_status": facts["status"],
-            "invoices": [self._applied(facts, invoice)] if invoice else [],
+            "invoices": [self.applied(facts, invoice)] if invoice else [],
         }  # fmt: skip
 
-    def _applied(self, facts: Facts, invoice: Facts) -> Document:
-        return self._shapes["applied"] | {
-            "invoice_number": invoice["invoice_number"], "invoice_id": invoice["id"],
-            "amount_applied": facts["amount"],
-            "invoice_payment_id": self.kind.part_id(facts["index"], 30), "total": invoice["total"],
-            "balance": invoice["balance"], "date": invoice["date"], "due_date": invoice["due_date"],
-            "apply_date": facts["date"],
+    def applied(self, facts: Facts, document: Facts) -> Document:
+        return super().applied(facts, document) | {
+            "invoice_number": document["invoice_number"], "invoice_id": document["id"],
+            "invoice_payment_id": self.kind.part_id(facts["index"], 30), "apply_date": facts["date"],
         }  # fmt: skip
 
     def row(self, facts: Facts, api: str) -> Document:
         shape = self._shapes["row"] | INVENTORY_ONLY if api == "inventory" else self._shapes["row"]
-        return laid(shape, self._shared(facts))
-
-    def detail(self, facts: Facts, _api: str) -> Document:
-        shape = self._shapes["detail"]
-        return laid(shape, self._shared(facts))
+        return laid(shape, self.shared(facts))
 
 
 class CreditNotes:
