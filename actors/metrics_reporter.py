@@ -61,7 +61,8 @@ async def metrics_reporter(
     while not ctx.stopping.is_set():
         await reporter.look()
         now = anyio.current_time()
-        if now - stored_at >= options.store_every:
+        # Samples of a daemon that does not know its database yet would read as an outage.
+        if now - stored_at >= options.store_every and database.state != "starting":
             stored_at = now
             await reporter.keep()
         async with ctx.waiting("interval"):

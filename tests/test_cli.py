@@ -283,3 +283,10 @@ def test_destruction_needs_a_yes() -> None:
     with pytest.raises(Ended, match="--yes") as caught:
         output.confirm("Discard 5 tasks?", yes=False)
     assert caught.value.code == Exit.USAGE
+
+
+def test_an_empty_table_says_so_to_the_person() -> None:
+    """The pipe gets the column names alone, standard error that there is nothing."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    Output(stdout, stderr, {}).table(("name", "count"), [])
+    assert (stdout.getvalue().split(), stderr.getvalue()) == (["name", "count"], "none\n")

@@ -72,7 +72,7 @@ class Output:
         self.stdout.print(printable(text), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Print rows under their column names; numbers to the right."""
+        """Print rows under their column names, numbers to the right; that there are none is said to the person."""
         shown = [[_cell(value) for value in row] for row in rows]
         table = Table(box=None, pad_edge=False, header_style="bold")
         for index, column in enumerate(columns):
@@ -81,6 +81,8 @@ class Output:
         for row in shown:
             table.add_row(*row)
         self.stdout.print(table)
+        if not shown:
+            self.note("none")
 
     def pairs(self, pairs: Mapping[str, Any]) -> None:
         """Print names and values, one pair a line."""

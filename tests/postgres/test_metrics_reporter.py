@@ -16,6 +16,7 @@ from tds_runtime.errors import DatabaseGone
 from tds_runtime.mailbox import Statistics
 from tds_runtime.metrics import Metrics
 from tds_runtime.queue import Change, Queue
+from tds_runtime.values import Duration
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +35,25 @@ class Gone:
         raise DatabaseGone
 
     execute = fetch
+
+
+class Starting:
+    """A database that answers from the third look on; by then it was written to once, and the test is over."""
+
+    def __init__(self, context: Context) -> None:
+        self.context, self.looks, self.kept = context, 0, 0
+
+    @property
+    def state(self) -> str:
+        return "starting" if self.looks < 3 else "up"
+
+    async def fetch(self, *_: Any) -> None:
+        self.looks += 1
+        raise DatabaseGone
+
+    async def execute(self, *_: Any) -> None:
+        self.kept += 1
+        self.context.stopping.set()
 
 
 def node(path: str, **more: Any) -> Snapshot:
@@ -122,6 +142,17 @@ async def test_the_actor_looks_at_once_and_stops_when_told(database: Database) -
                 await anyio.lowlevel.checkpoint()
         context.stopping.set()
     assert ready.is_set()
+
+
+async def test_nothing_is_said_before_the_database_has_answered() -> None:
+    """While the database starts there are no samples, and so no false alarm in the log of each start."""
+    context = Context("metrics", on_ready=lambda: None)
+    starting = Starting(context)
+    await metrics_reporter.function(
+        context, database=starting, metrics=Metrics(), runtime=lambda: None, options=Options(every=Duration(0.001))
+    )
+    assert starting.looks == 3
+    assert starting.kept == 1
 
 
 def test_a_process_is_measured_as_linux_counts_it() -> None:
