@@ -33,6 +33,7 @@ from tds_runtime.events import (
     TreeStopping,
 )
 from tds_runtime.failure import failure_of
+from tds_runtime.garbage import Care
 from tds_runtime.incarnation import Ending, Incarnation
 from tds_runtime.operations import Operations
 from tds_runtime.plan import check, plan
@@ -297,6 +298,7 @@ def run(
     blocked_after: float | None = None,
     abandon: Callable[[str], None] | None = None,
     on_hangup: Callable[[], Awaitable[None]] | None = None,
+    garbage: Care | None = None,
     random: Random | None = None,
 ) -> Runtime:
     """Run a tree: an async context manager, entered when every child is ready.
@@ -308,6 +310,9 @@ def run(
     - `abandon`: what to do, given their stacks, about children that swallow their cancellation when all else has
       stopped. Whoever owns the signals owns the process, so there the default is to print them and exit with status
       1; elsewhere it is to wait.
+    - `garbage`: what is done about Python's collector of cyclic garbage. "hold": it searches the whole heap less often
+      while the tree starts; "freeze": also, what stands when the tree is ready is exempt until the tree has ended;
+      "leave": nothing. The default is "freeze" for whoever owns the process, and "hold" elsewhere.
 
     A single actor is run under a supervisor of its own. Raises SpecError; entering raises StartFailed.
     """
@@ -323,6 +328,7 @@ def run(
             systemd=Systemd() if sd_notify else None,
             blocked_after=blocked_after,
             on_hangup=on_hangup,
+            garbage=garbage or ("freeze" if signals else "hold"),
         ),
         abandon=abandon or (exit_at_once if signals else None),
         random=random or Random(),  # noqa: S311 # spreads retries, keeps no secret

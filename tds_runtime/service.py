@@ -1,4 +1,4 @@
-"""The duties of a tree that is the whole process: signals, systemd, and a loop that does not turn."""
+"""The duties of a tree that is the whole process: signals, systemd, garbage, and a loop that does not turn."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from tds_runtime.blocked import LoopWatch
 from tds_runtime.errors import SignalsTaken
+from tds_runtime.garbage import Care, Garbage
 from tds_runtime.snapshot import Count
 from tds_runtime.systemd import Systemd
 
@@ -39,6 +40,7 @@ class Duties(Struct, frozen=True, kw_only=True):
     systemd: Systemd | None = None
     blocked_after: float | None = None
     on_hangup: Callable[[], Awaitable[None]] | None = None
+    garbage: Care = "hold"
 
 
 class Service:
@@ -48,6 +50,7 @@ class Service:
         self._duties = duties
         self._tree = tree
         self._loop_watch: LoopWatch | None = None
+        self._garbage = Garbage(duties.garbage)
 
     def check(self) -> None:
         """Raise SignalsTaken when somebody else handles the signals already."""
@@ -56,6 +59,7 @@ class Service:
 
     def begin(self, group: TaskGroup) -> None:
         """Take on the duties that do not wait for the tree to be ready."""
+        self._garbage.hold()
         if self._duties.signals:
             group.start_soon(self._follow_signals)
         if self._duties.blocked_after is not None:
@@ -64,6 +68,7 @@ class Service:
 
     def ready(self, group: TaskGroup) -> None:
         """The tree is ready."""
+        self._garbage.freeze()
         if self._duties.systemd is not None:
             self._duties.systemd.ready()
             group.start_soon(self._report, self._duties.systemd)
@@ -75,6 +80,7 @@ class Service:
 
     def end(self) -> None:
         """The tree has ended."""
+        self._garbage.release()
         if self._loop_watch is not None:
             self._loop_watch.stop()
 
