@@ -31,14 +31,19 @@ async def measure() -> Report:
         few = await _claims(database, dsn, FEW, 0)
         many = await _claims(database, dsn, MANY, 0)
         history = await _claims(database, dsn, MANY, FINISHED)
+        version = await place.version(dsn)
     figures = {
         "ratio": history / many,
         "growth": many / few,
         "claim_ms_30k": few * 1000,
         "claim_ms_500k": many * 1000,
         "claim_ms_500k_and_history": history * 1000,
+        "claims": ROUNDS,
+        "waiting": MANY,
+        "waiting_few": FEW,
+        "finished": FINISHED,
     }
-    return report("claim", figures)
+    return report("claim", figures, postgres=version)
 
 
 async def _claims(database: Database, dsn: str, waiting: int, finished: int) -> float:

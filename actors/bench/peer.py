@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from actors.bench import bare, workload
+from actors.bench import bare, place, workload
 
 INSERT = """
 INSERT INTO bare.products (zoho_item_id, name, sku, description, price, stock_quantity, is_active, updated_at)
@@ -31,9 +31,12 @@ async def measure(dsn: str, count: int, batch: int) -> float:
         try:
             await _fill(queries, count)
             _handle(queuer, pool)
+            await place.settle(dsn, "pgqueuer")
             began = perf_counter()
             await queuer.qm.run(mode=QueueExecutionMode.drain, batch_size=batch)
-            return count / (perf_counter() - began)
+            elapsed = perf_counter() - began
+            place.check("pgqueuer", await pool.fetchval("SELECT count(*) FROM bare.products"), count)
+            return count / elapsed
         finally:
             await queries.uninstall()
 

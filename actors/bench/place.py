@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,10 +15,10 @@ SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB", "max_connections":
 
 
 @asynccontextmanager
-async def server() -> AsyncIterator[str]:
-    """The DSN of a fresh server; it is gone afterwards."""
+async def server(settings: Mapping[str, str] | None = None) -> AsyncIterator[str]:
+    """The DSN of a fresh server, with more settings where a bench needs them; it is gone afterwards."""
     with playground("tds-bench-") as directory:
-        postgres = Server(directory / "postgres", settings=SETTINGS)
+        postgres = Server(directory / "postgres", settings={**SETTINGS, **(settings or {})})
         dsn = await postgres.start()
         try:
             yield dsn
@@ -34,3 +34,22 @@ async def connection(dsn: str) -> AsyncIterator[Any]:
         yield opened
     finally:
         await opened.close(timeout=10)
+
+
+async def version(dsn: str) -> str:
+    """Which Postgres this is, as it calls itself."""
+    async with connection(dsn) as opened:
+        return str(await opened.fetchval("SHOW server_version"))
+
+
+async def settle(dsn: str, table: str) -> None:
+    """Analyze the table that a bench has filled, and write out what was changed so far, so that it is nobody's load."""
+    async with connection(dsn) as opened:
+        await opened.execute(f"VACUUM ANALYZE {table}")
+        await opened.execute("CHECKPOINT")
+
+
+def check(side: str, found: int, wanted: int) -> None:
+    """Refuse a figure for work that was not done."""
+    if found != wanted:
+        raise AssertionError(f"{side}: {found} of {wanted} rows were written, the figure would mean nothing")

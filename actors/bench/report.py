@@ -19,7 +19,7 @@ class Machine(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """One bench's result; a figure is a ratio unless its name says a unit."""
+    """One bench's result; a figure is a ratio unless its name says a unit, or what was counted."""
 
     bench: str
     figures: dict[str, float]
@@ -29,7 +29,11 @@ class Report(Struct, frozen=True):
 def report(bench: str, figures: dict[str, float], *, postgres: str = "") -> Report:
     """Round the figures to what the measurement can carry, and name the machine."""
     machine = Machine(os.cpu_count() or 1, platform.python_version(), platform.platform(terse=True), postgres)
-    return Report(bench, {name: float(f"{value:.4g}") for name, value in figures.items()}, machine)
+    return Report(bench, {name: _rounded(value) for name, value in figures.items()}, machine)
+
+
+def _rounded(value: float) -> float:
+    return value if isinstance(value, int) else float(f"{value:.4g}")
 
 
 def middle(rounds: list[float]) -> float:
