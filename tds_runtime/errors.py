@@ -193,6 +193,10 @@ class AlreadyRunning(Error):
     """A child of this name is there already."""
 
 
+class StillRunning(Error):
+    """A child that runs cannot be deleted."""
+
+
 class PoolFull(Error):
     """The pool has as many children as it may have."""
 

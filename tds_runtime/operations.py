@@ -71,13 +71,49 @@ class Operations(Restarts):
         if slot.state == "quarantined":
             self._lifecycle.release(slot, now, by_operator=True)
         slot.pardon()
-        if self.spec.strategy != "one_for_one":
+        if slot.life is None and (self.spec.strategy == "one_for_one" or slot.state in ("stopped", "finished")):
+            self._start_again(slot, now)
+        elif self.spec.strategy != "one_for_one":
             self._regroup(slot, now)
-        elif slot.life is None:
-            self._lifecycle.spawn(slot, now)
         elif not slot.leaving:
             slot.cycling = True
             self._ask_to_stop(slot, now, "restart")
+
+    def _start_again(self, slot: Slot, now: float) -> None:
+        if self._sweep is None:
+            self._lifecycle.spawn(slot, now)
+        else:  # which starts one after the other, perhaps this one
+            self._sweep.start_too(slot)
+
+    def halt(self, slot: Slot) -> Answer:
+        """Stop a child and keep its place; the answer comes when it is down."""
+        departure = Answer()
+        if self._is_closed:
+            departure.reply(None)
+        else:
+            self._request(partial(self._on_halt, slot, departure))
+        return departure
+
+    def _on_halt(self, slot: Slot, departure: Answer) -> None:
+        slot.cycling = False
+        if self._sweep is not None:
+            self._sweep.leave_out(slot)
+        if slot.life is not None:
+            self._departures.setdefault(slot, []).append(departure)
+            if not slot.leaving:
+                self._lifecycle.ask_to_stop(slot, self.world.clock(), reason="terminated", hurry=False, final=True)
+            return
+        if slot.state != "finished":
+            slot.state = "stopped"
+            slot.pardon()
+            self._lifecycle.deadlines.clear(slot)
+        slot.close()
+        departure.reply(None)
+
+    def _after_stop(self, slot: Slot, now: float) -> None:
+        super()._after_stop(slot, now)
+        for departure in self._departures.pop(slot, ()):
+            departure.reply(None)
 
     # --- children that come and go
 
@@ -127,6 +163,8 @@ class Operations(Restarts):
 
     def _forget(self, slot: Slot) -> None:
         self._lifecycle.deadlines.clear(slot)
+        if self._sweep is not None:
+            self._sweep.leave_out(slot)
         slot.close()
         for name in (slot.spec.name, _leaving(slot)):
             if self.children.get(name) is slot:

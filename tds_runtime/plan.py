@@ -18,20 +18,21 @@ def plan(tree: Supervisor, world: World) -> Slot:
     return place(tree, tree.name, world)
 
 
-def check(tree: Supervisor) -> None:
-    """Give every reference its path, and refuse a tree in which one leads nowhere."""
+def check(tree: Child, path: str = "") -> None:
+    """Give every reference its path, and refuse a tree in which one leads nowhere; `path` is where it is to stand."""
+    top = path or tree.name
     placed: dict[int, str] = {}
-    addresses = list(_addressed(tree, tree.name))
-    for path, address in addresses:
+    addresses = list(_addressed(tree, top))
+    for where, address in addresses:
         if id(address) in placed:
-            raise SpecError(f"{placed[id(address)]} and {path} are one spec; use .named() to make another")
-        placed[id(address)] = path
-    for path, spec in _specs(tree, tree.name):
+            raise SpecError(f"{placed[id(address)]} and {where} are one spec; use .named() to make another")
+        placed[id(address)] = where
+    for where, spec in _specs(tree, top):
         for argument in (*spec.positional, *spec.keywords.values()):
             if isinstance(argument, Ref) and argument.dangling and id(argument.address) not in placed:
-                raise SpecError(f"{path} refers to {argument.address.name}, which is not in the tree")
-    for path, address in addresses:
-        address.path = path
+                raise SpecError(f"{where} refers to {argument.address.name}, which is not in the tree")
+    for where, address in addresses:
+        address.path = where
 
 
 def place(spec: Child, path: str, world: World) -> Slot:

@@ -20,14 +20,11 @@ from anyio import (
 from anyio.abc import TaskGroup
 from anyio.lowlevel import current_token
 
-from tds_runtime.change import Applied, Change
 from tds_runtime.context import Context
-from tds_runtime.errors import NotRunning, SpecError
+from tds_runtime.control import Control
+from tds_runtime.errors import SpecError
 from tds_runtime.events import (
-    Broadcast,
-    DeadLettered,
     LoopBlocked,
-    Subscription,
     TreeReady,
     TreeStopped,
     TreeStopping,
@@ -36,10 +33,10 @@ from tds_runtime.failure import failure_of
 from tds_runtime.garbage import Care
 from tds_runtime.incarnation import Ending, Incarnation
 from tds_runtime.operations import Operations
-from tds_runtime.plan import check, plan
+from tds_runtime.plan import plan
 from tds_runtime.service import Duties, Service, exit_at_once
-from tds_runtime.slot import Running, Slot, World
-from tds_runtime.snapshot import Count, Snapshot, count_below, find, snapshot_of, stacks_below
+from tds_runtime.slot import Slot, World
+from tds_runtime.snapshot import stacks_below
 from tds_runtime.spec import Child, Supervisor
 from tds_runtime.systemd import Systemd
 
@@ -47,7 +44,7 @@ _LAST_WORDS = 1.0
 """Seconds between the cancellation of everything at the end of the grace and giving up on what swallows it."""
 
 
-class Runtime:
+class Runtime(Control):
     """A running tree; `run` makes it, `async with` starts and stops it.
 
     Leaving the block stops the tree in order, whatever the reason for leaving. When the tree ends by itself, the block
@@ -63,16 +60,12 @@ class Runtime:
         abandon: Callable[[str], None] | None,
         random: Random,
     ) -> None:
-        check(tree)
-        self.tree = tree
+        super().__init__(tree)
         self.failure: BaseException | None = None
         self._grace = grace
         self._service = Service(duties, self)
         self._abandon = abandon
         self._random = random
-        self._broadcast = Broadcast()
-        self._world: World | None = None
-        self._root: Slot | None = None
         self._host: TaskGroup | None = None
         self._asked = False
         self._waited = False
@@ -183,7 +176,7 @@ class Runtime:
             for event in (self._ended, self._stuck):
                 group.start_soon(_first, event, group.cancel_scope)
 
-    # --- what the block and the operator use
+    # --- the end
 
     def stop(self, reason: str = "", *, hurry: bool = False) -> None:
         """Ask the tree to stop in order, within the grace; `hurry` skips the graceful phase of every child."""
@@ -191,7 +184,7 @@ class Runtime:
             return
         if not self._stopping.is_set():
             self._world.publish(TreeStopping(path=self.tree.name, at=self._world.clock(), reason=reason))
-            self._service.stopping()
+            self._service.stopping(within=self._grace + _LAST_WORDS)
             self._stopping.set()
         if hurry or not self._asked:
             self._asked = True
@@ -202,80 +195,6 @@ class Runtime:
         """Wait until the tree has ended, because of a signal, of `stop`, or by itself."""
         self._waited = True
         await self._ended.wait()
-
-    def snapshot(self, path: str = "") -> Snapshot:
-        """The tree, or the part of it at `path`, now."""
-        return snapshot_of(self._find(path))
-
-    def count(self, path: str = "") -> Count:
-        """What is below `path`; below the root when it is empty."""
-        return count_below(self._find(path))
-
-    def events(self, capacity: int = 1024) -> Subscription:
-        """What happens from now on, at most `capacity` events unread; may be asked for before the tree is entered."""
-        return self._broadcast.subscribe(capacity)
-
-    def dead_letters(self) -> tuple[DeadLettered, ...]:
-        """The last thousand messages that were given up, oldest first."""
-        return () if self._world is None else tuple(self._world.dead_letters)
-
-    @property
-    def healthy(self) -> bool:
-        """Whether no child is hung."""
-        return self._world is not None and self._world.hung == 0
-
-    async def kill(self, path: str, reason: str = "") -> None:
-        """Cancel a child at once; what follows is what follows a crash. Returns when it has ended."""
-        slot = self._find(path)
-        monitor = slot.watchers.watch()
-        if slot.life is not None:
-            self._supervisor_of(slot).kill(slot, reason)
-            await monitor.wait()
-
-    async def restart(self, path: str) -> None:
-        """Stop a child gracefully and start it again with a clean record, out of quarantine if it was there.
-
-        Returns when the next incarnation is ready, or has ended; the snapshot tells which.
-        """
-        slot = self._find(path)
-        before = slot.incarnation
-        with self.events() as events:
-            self._supervisor_of(slot).cycle(slot)
-            async for event in events:
-                if slot.incarnation > before and slot.state != "starting":
-                    return
-                if isinstance(event, TreeStopped):
-                    raise NotRunning(f"the tree ended before {path} was started again")
-
-    async def apply(self, tree: Supervisor) -> Applied:
-        """Turn the running tree into this one, and return what that took.
-
-        A tree that cannot run raises SpecError and changes nothing. Children that would do the same work follow their
-        new options without a restart; others are stopped gracefully and started again, with what the strategy ties to
-        them; mailboxes and references stay. Raises ApplyFailed when something did not come up; it is tried again
-        like after any crash.
-        """
-        check(tree)
-        if tree.name != self.tree.name:
-            raise SpecError(f"a running tree keeps its name: {self.tree.name} cannot become {tree.name}")
-        if self._root is None or self._root.supervision is None:
-            raise NotRunning(f"{self.tree.name} is not running")
-        change = Change()
-        self._root.supervision.reshape(tree, change)
-        await change.settled.wait()
-        self.tree = tree
-        return change.result()
-
-    def _find(self, path: str) -> Slot:
-        if self._root is None:
-            raise NotRunning(f"{self.tree.name} was not entered yet")
-        return find(self._root, path) if path else self._root
-
-    def _supervisor_of(self, slot: Slot) -> Running:
-        supervision = None if slot is self._root else self._find(slot.path.rpartition("/")[0]).supervision
-        if supervision is None:
-            raise NotRunning(f"{slot.path} has no running supervisor")
-        return supervision
 
     # --- for the process around the tree
 

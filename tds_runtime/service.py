@@ -10,7 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import Protocol
 
-from anyio import open_signal_receiver, sleep
+from anyio import CancelScope, open_signal_receiver, sleep
 from anyio.abc import TaskGroup
 from anyio.lowlevel import current_token
 from msgspec import Struct
@@ -20,6 +20,9 @@ from tds_runtime.errors import SignalsTaken
 from tds_runtime.garbage import Care, Garbage
 from tds_runtime.snapshot import Count
 from tds_runtime.systemd import Systemd
+
+_STEP = 10.0
+"""Seconds between two reports to systemd that no watchdog asks for."""
 
 
 class Served(Protocol):
@@ -51,6 +54,7 @@ class Service:
         self._tree = tree
         self._loop_watch: LoopWatch | None = None
         self._garbage = Garbage(duties.garbage)
+        self._starting = CancelScope()
 
     def check(self) -> None:
         """Raise SignalsTaken when somebody else handles the signals already."""
@@ -65,18 +69,23 @@ class Service:
         if self._duties.blocked_after is not None:
             self._loop_watch = LoopWatch(current_token(), self._blocked, after=self._duties.blocked_after)
             self._loop_watch.start()
+        if self._duties.systemd is not None:
+            group.start_soon(self._ask_for_time, self._duties.systemd)
 
     def ready(self, group: TaskGroup) -> None:
         """The tree is ready."""
         self._garbage.freeze()
+        self._starting.cancel()
         if self._duties.systemd is not None:
             self._duties.systemd.ready()
             group.start_soon(self._report, self._duties.systemd)
 
-    def stopping(self) -> None:
-        """The tree begins to stop."""
+    def stopping(self, within: float) -> None:
+        """The tree begins to stop, which takes at most `within` seconds."""
+        self._starting.cancel()
         if self._duties.systemd is not None:
             self._duties.systemd.stopping()
+            self._duties.systemd.extend(within)
 
     def end(self) -> None:
         """The tree has ended."""
@@ -92,7 +101,24 @@ class Service:
                     self._tree.stop(signal.Signals(number).name, hurry=asked)
                     asked = True
                 elif self._duties.on_hangup is not None:
-                    await self._duties.on_hangup()
+                    await self._reload(self._duties.on_hangup)
+
+    async def _reload(self, on_hangup: Callable[[], Awaitable[None]]) -> None:
+        if self._duties.systemd is None:
+            await on_hangup()
+            return
+        self._duties.systemd.reloading()
+        try:
+            await on_hangup()
+        finally:
+            self._duties.systemd.ready()
+
+    async def _ask_for_time(self, systemd: Systemd) -> None:
+        """Each child has a start_timeout of its own; the manager's is for a process that has none."""
+        with self._starting:
+            while True:
+                await sleep(_STEP)
+                systemd.extend(3 * _STEP)
 
     async def _report(self, systemd: Systemd) -> None:
         while True:
@@ -100,7 +126,7 @@ class Service:
             systemd.status(f"{count.active} of {count.specs} children running")
             if systemd.watchdog is not None and self._tree.healthy:
                 systemd.alive()
-            await sleep(10.0 if systemd.watchdog is None else systemd.watchdog / 3)
+            await sleep(_STEP if systemd.watchdog is None else systemd.watchdog / 3)
 
     def _blocked(self, seconds: float, stack: str) -> None:
         """Called in the watching thread: the loop cannot say it itself before it turns again."""

@@ -55,6 +55,16 @@ class Sweep:
             self.current = self.starts.popleft()
         return self.current
 
+    def start_too(self, slot: Slot) -> None:
+        """One more child to start, after the others."""
+        if slot not in self.starts:
+            self.starts.append(slot)
+
+    def leave_out(self, slot: Slot) -> None:
+        """Start this child no more."""
+        if slot in self.starts:
+            self.starts.remove(slot)
+
     def note(self, slot: Slot) -> None:
         """A child has ended: if it had come up before that, its start is done all the same."""
         if self.current is slot and slot.ready_at is not None:

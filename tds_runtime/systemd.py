@@ -1,9 +1,10 @@
-"""Talking to systemd: ready, stopping, status and watchdog, by one datagram each."""
+"""Talking to systemd: ready, reloading, stopping, more time, status and watchdog, by one datagram each."""
 
 from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 _USEC = 1_000_000
@@ -23,6 +24,15 @@ class Systemd:
     def ready(self) -> None:
         """The service is up."""
         self.notify("READY=1")
+
+    def reloading(self) -> None:
+        """The service begins to take over what has changed; `ready` says that it has."""
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000  # the clock that Type=notify-reload compares
+        self.notify(f"RELOADING=1\nMONOTONIC_USEC={now}")
+
+    def extend(self, seconds: float) -> None:
+        """What is going on, start, reload or stop, may take so much longer from now."""
+        self.notify(f"EXTEND_TIMEOUT_USEC={int(seconds * _USEC)}")
 
     def stopping(self) -> None:
         """The service begins to stop."""

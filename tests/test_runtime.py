@@ -389,7 +389,7 @@ async def test_systemd_hears_ready_watchdog_and_stopping(notify_socket, monkeypa
         await anyio.sleep(25)  # more would overflow the ten datagrams a socket holds
     heard = received(notify_socket)
     assert heard[0] == "READY=1"
-    assert heard[-1] == "STOPPING=1"
+    assert heard[-2:] == ["STOPPING=1", "EXTEND_TIMEOUT_USEC=26000000"]
     assert heard.count("WATCHDOG=1") == 3
     assert "STATUS=1 of 1 children running" in heard
 
@@ -424,6 +424,48 @@ async def test_the_watchdog_is_silent_while_a_child_is_hung(notify_socket, monke
     assert healthy == [False, True]
     assert "WATCHDOG=1" not in heard
     assert "WATCHDOG=1" in heard_again
+
+
+@pytest.mark.anyio
+async def test_systemd_gives_a_long_start_more_time(notify_socket, monkeypatch):
+    """While a tree starts the manager hears every 10 s that it goes on; once it is ready, no more."""
+    monkeypatch.setenv("NOTIFY_SOCKET", notify_socket.getsockname())
+
+    @actor(start_timeout=60)
+    async def slow(ctx: Context) -> None:
+        await anyio.sleep(35)
+        ctx.ready()
+        await ctx.stopping.wait()
+
+    async with run(tree(slow()), sd_notify=True):
+        await anyio.sleep(15)
+        heard = received(notify_socket)
+    assert heard[:4] == ["EXTEND_TIMEOUT_USEC=30000000"] * 3 + ["READY=1"]
+    assert not [state for state in heard[4:] if state.startswith("EXTEND")]
+
+
+@real_time
+@pytest.mark.anyio
+async def test_systemd_hears_of_a_reload(anyio_backend, notify_socket, monkeypatch):
+    """RELOADING with the manager's clock before SIGHUP's work, READY after it."""
+    monkeypatch.setenv("NOTIFY_SOCKET", notify_socket.getsockname())
+    told: list[str] = []
+    called = anyio.Event()
+
+    async def reload() -> None:
+        told.extend(received(notify_socket))
+        called.set()
+
+    async with run(tree(worker()), signals=True, sd_notify=True, on_hangup=reload):
+        before = time.monotonic_ns() // 1000
+        os.kill(os.getpid(), signal.SIGHUP)
+        with anyio.fail_after(5):
+            await called.wait()
+        after = received(notify_socket)
+    state, _, stamp = told[-1].partition("\nMONOTONIC_USEC=")
+    assert state == "RELOADING=1"
+    assert before <= int(stamp) <= time.monotonic_ns() // 1000
+    assert after[0] == "READY=1"
 
 
 def test_systemd_without_a_socket_or_for_another_process_is_silent(tmp_path):
