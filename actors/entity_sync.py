@@ -28,6 +28,7 @@ from tds_runtime.queue import Options, Queue, Task
 SUSPECT = 3
 """From this attempt on a task is settled alone: whatever it did to its last two batches, it does to itself."""
 
+_LOOK = 0.1  # seconds between looks at the lease; a look compares two numbers, and a start waits for it
 _MOST_DRIFT = 200
 _LISTED = 10
 
@@ -182,7 +183,7 @@ class _Sync:
     async def _claim(self) -> list[Task]:
         while not self._holds_lease() and not self._ctx.stopping.is_set():
             async with self._ctx.waiting("lease"):
-                with anyio.move_on_after(self._options.lease / 10):
+                with anyio.move_on_after(_LOOK):
                     await self._ctx.stopping.wait()
         if self._ctx.stopping.is_set():
             return []
