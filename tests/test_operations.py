@@ -6,7 +6,16 @@ from fixtures.trees import next_event, seen
 from msgspec import Struct
 
 from tds_runtime import Backoff, Budget, Call, Context, Inbox, Mailbox, Pool, Ref, Supervisor, actor, partitions, run
-from tds_runtime.errors import ApplyFailed, NotRunning, SpecError, Stopped
+from tds_runtime.errors import (
+    AlreadyRunning,
+    ApplyFailed,
+    NotRunning,
+    PoolFull,
+    SpecError,
+    StartFailed,
+    StillRunning,
+    Stopped,
+)
 from tds_runtime.events import ChildEnded, ChildHung, ChildQuarantined, ChildStarting
 
 
@@ -266,3 +275,165 @@ async def test_apply_to_a_stopping_tree_is_refused():
         await runtime.apply(tree(worker()))
     with pytest.raises(NotRunning):
         await runtime.restart("tree/worker")
+
+
+# --- one child, by its path
+
+
+@pytest.mark.anyio
+async def test_a_child_is_added_terminated_restarted_and_deleted():
+    """An added child is ready when add returns; a terminated one keeps its place, takes no mail, and can come back."""
+    spec = worker().named("added")
+    async with run(tree(worker(), Supervisor("nested"))) as runtime:
+        await runtime.add("tree/nested", spec)
+        assert await spec.ref.ask(Setting()) == "old"
+        with pytest.raises(AlreadyRunning):
+            await runtime.add("tree/nested", worker().named("added"))
+        await spec.ref.tell(Work(3))
+        await anyio.wait_all_tasks_blocked()
+        began = anyio.current_time()
+        await runtime.terminate("tree/nested/added")
+        assert anyio.current_time() - began == 3
+        assert runtime.snapshot("tree/nested/added").state == "stopped"
+        with pytest.raises(Stopped):
+            await spec.ref.tell(Work(0))
+        await runtime.terminate("tree/nested/added")
+        await runtime.restart("tree/nested/added")
+        assert await spec.ref.ask(Setting()) == "old"
+        assert runtime.snapshot("tree/nested/added").incarnation == 2
+        await runtime.terminate("tree/nested/added")
+        await runtime.delete("tree/nested/added")
+        assert runtime.count("tree/nested").specs == 0
+
+
+@pytest.mark.anyio
+async def test_a_running_child_is_not_deleted():
+    """Delete takes what was terminated or has finished; what runs, or waits for its restart, is refused."""
+    spec = worker().options(backoff=Backoff(50, 50))
+    async with run(tree(spec, budget=Budget(9))) as runtime:
+        with pytest.raises(StillRunning, match="ready"):
+            await runtime.delete("tree/worker")
+        await spec.ref.tell(Crash())
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(StillRunning, match="delayed"):
+            await runtime.delete("tree/worker")
+        assert runtime.count().specs == 1
+
+
+@pytest.mark.anyio
+async def test_terminate_ends_a_restart_delay_at_once():
+    """A child that waits for its next start is down at once, and does not come back by itself."""
+    spec = worker().options(backoff=Backoff(50, 50))
+    async with run(tree(spec, budget=Budget(9))) as runtime:
+        await spec.ref.tell(Crash())
+        await anyio.wait_all_tasks_blocked()
+        began = anyio.current_time()
+        await runtime.terminate("tree/worker")
+        assert anyio.current_time() == began
+        await anyio.sleep(1000)
+        assert (runtime.snapshot("tree/worker").state, runtime.snapshot("tree/worker").incarnation) == ("stopped", 1)
+        await runtime.restart("tree/worker")
+        assert await spec.ref.ask(Setting()) == "old"
+
+
+@pytest.mark.anyio
+async def test_terminate_lets_a_quarantined_child_rest():
+    """No probe follows, and the next start has a clean record."""
+    spec = worker().options(budget=Budget(0))
+    async with run(tree(spec)) as runtime:
+        await spec.ref.tell(Crash())
+        await anyio.wait_all_tasks_blocked()
+        assert runtime.snapshot("tree/worker").state == "quarantined"
+        await runtime.terminate("tree/worker")
+        await anyio.sleep(4000)
+        assert runtime.snapshot("tree/worker").incarnation == 1
+        await runtime.restart("tree/worker")
+        assert runtime.snapshot("tree/worker").state == "ready"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("strategy", "expected"), [("one_for_one", 1), ("rest_for_one", 2), ("one_for_all", 2)])
+async def test_a_restart_of_the_group_starts_what_was_terminated(strategy, expected):
+    """As in OTP: a crash that restarts the whole group, or the rest of it, starts a terminated child, too."""
+    first, second = worker().named("first"), worker().named("second")
+    async with run(tree(first, second, strategy=strategy)) as runtime:
+        await runtime.terminate("tree/second")
+        await first.ref.tell(Crash())
+        await anyio.sleep(1)
+        assert lives(runtime) == {"first": 2, "second": expected}
+
+
+@pytest.mark.anyio
+async def test_terminate_takes_a_child_out_of_a_group_that_waits():
+    """A linked child that is terminated while its group waits for its restart stays down; the others start."""
+    first, second = worker().named("first").options(backoff=Backoff(50, 50, jitter=0)), worker().named("second")
+    async with run(tree(first, second, strategy="one_for_all")) as runtime:
+        await first.ref.tell(Crash())
+        await anyio.sleep(1)
+        await runtime.terminate("tree/first")
+        await anyio.sleep(100)
+        assert lives(runtime) == {"first": 1, "second": 2}
+        await runtime.restart("tree/first")
+        assert lives(runtime) == {"first": 2, "second": 2}
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_added_leaves_nothing():
+    """A reference that leads nowhere, a place that is no supervisor, a child that does not start: refused."""
+
+    @actor()
+    async def broken(ctx: Context) -> None:
+        raise LookupError("no")
+
+    async with run(tree(worker())) as runtime:
+        with pytest.raises(SpecError, match="not in the tree"):
+            await runtime.add("tree", worker(out=worker().named("nowhere").ref).named("lost"))
+        with pytest.raises(SpecError, match="no supervisor"):
+            await runtime.add("tree/worker", worker().named("below"))
+        with pytest.raises(StartFailed):
+            await runtime.add("tree", broken())
+        assert lives(runtime) == {"worker": 1}
+
+
+@pytest.mark.anyio
+async def test_a_pools_limit_holds_for_what_is_added_by_path():
+    """However a child comes into a pool, the limit counts."""
+    pool = Pool("pool", template=worker, limit=1)
+    async with run(tree(pool)) as runtime:
+        await pool.start("a")
+        with pytest.raises(PoolFull):
+            await runtime.add("tree/pool", worker().named("b"))
+
+
+@pytest.mark.anyio
+async def test_a_restart_by_hand_in_the_middle_of_a_change_holds_nothing_up():
+    """A child that waits for its turn in an apply is left to it; the apply ends."""
+
+    @actor()
+    async def slow(ctx: Context, *, setting: str) -> None:
+        await anyio.sleep(10)
+        ctx.ready()
+        await ctx.stopping.wait()
+
+    async with run(tree(slow(setting="old"), worker())) as runtime, anyio.create_task_group() as group:
+        group.start_soon(runtime.apply, tree(slow(setting="new"), worker(setting="new")))
+        await anyio.sleep(1)
+        assert runtime.snapshot("tree/worker").state == "stopped"
+        with anyio.fail_after(60):
+            await runtime.restart("tree/worker")
+        group.start_soon(runtime.apply, tree(worker(setting="new")))
+    assert lives(runtime) == {"worker": 2}
+
+
+@pytest.mark.anyio
+async def test_terminate_after_the_end_returns():
+    """What is down already needs no waiting; a supervisor that is not there cannot be asked."""
+    async with run(tree(Supervisor("nested", children=[worker()]))) as runtime:
+        await runtime.terminate("tree/nested")
+        assert runtime.snapshot("tree/nested/worker").state == "stopped"
+        with pytest.raises(NotRunning):
+            await runtime.terminate("tree/nested/worker")
+        with pytest.raises(NotRunning):
+            await runtime.add("tree/nested", worker().named("late"))
+        await runtime.restart("tree/nested")
+        assert runtime.snapshot("tree/nested/worker").state == "ready"
