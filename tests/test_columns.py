@@ -12,6 +12,7 @@ from actors.zoho import columns
 from actors.zoho.columns import Missing, Unfit
 from actors.zoho.finding import ABSENT
 from actors.zoho.mapping import Column
+from actors.zoho.walking import walker
 
 
 def read(document: dict[str, Any], *, silent: bool = False, **column: Any) -> Any:
@@ -180,3 +181,28 @@ def test_equal_numbers_are_written_alike(number: Decimal) -> None:
     assert found == number
     longer = f"{number:f}" + ("0" if "." in f"{number:f}" else ".0")
     assert str(found) == str(read({"x": Decimal(longer)}, type="numeric"))
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.decimals() | st.text(max_size=30) | st.just("2026-01-31")
+SHAPES = st.builds(
+    Column,
+    path=st.sampled_from(["x", ["x", "y"], "x.z", "x*"]),
+    type=st.sampled_from(["text", "integer", "numeric", "boolean", "date", "timestamptz", "jsonb"]),
+    required=st.booleans(),
+    transform=st.sampled_from([[], ["trim"], ["empty_to_null"]]),
+)
+
+
+@given(SHAPES, st.booleans(), st.dictionaries(st.sampled_from(["x", "y", "xz"]), SCALARS))
+def test_a_walk_reads_as_the_readers_do(column: Column, silent: bool, document: dict[str, Any]) -> None:
+    """Whatever a document holds, all columns at once become what each becomes by itself, or are refused alike."""
+    outcomes: list[Any] = []
+    for read_all in (
+        walker([(column, silent), None]),
+        lambda found: [columns.reader(column, silent=silent)(found), ABSENT],
+    ):
+        try:
+            outcomes.append(repr(read_all(document)))
+        except Unfit as error:
+            outcomes.append((type(error), str(error)))
+    assert outcomes[0] == outcomes[1]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal
+from functools import lru_cache
 from typing import Any
 
 from actors.zoho import payload
@@ -199,13 +200,17 @@ def _integer(value: Any) -> int:
 def _numeric(value: Any) -> Decimal:
     if type(value) is Decimal:
         return normal(value)
+    if type(value) is int:
+        return _whole(value)
     if isinstance(value, str) and _FRACTION.fullmatch(value.strip()):
-        value = Decimal(value.strip())
-    elif isinstance(value, int) and not isinstance(value, bool):
-        value = Decimal(value)
-    if not isinstance(value, Decimal):
-        raise Unfit(f"is {described(value)}, not a number")
-    return normal(value)
+        return normal(Decimal(value.strip()))
+    raise Unfit(f"is {described(value)}, not a number")
+
+
+@lru_cache(maxsize=4096)
+def _whole(value: int) -> Decimal:
+    """Remembered, because stocks and prices repeat."""
+    return normal(Decimal(value))
 
 
 def normal(value: Decimal) -> Decimal:

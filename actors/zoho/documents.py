@@ -7,8 +7,6 @@ list row, a detail and a webhook of one version agree although they differ as by
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Literal
@@ -17,9 +15,10 @@ from msgspec import Struct
 
 from actors.zoho import columns, mapping, payload
 from actors.zoho.columns import Missing, Read, Unfit
-from actors.zoho.finding import ABSENT, finder, top_level
+from actors.zoho.finding import ABSENT, finder, unmapped
 from actors.zoho.payload import Document, Malformed
 from actors.zoho.target import Field
+from actors.zoho.walking import Walk, walker
 from tds_runtime.errors import Error
 
 Kind = Literal["list", "detail", "webhook"]
@@ -32,7 +31,6 @@ CONTAINED: Mapping[Kind, tuple[str, ...]] = {
 }
 FACETS = CONTAINED["webhook"]
 _LONGEST_ID = 100
-_MOST_JUDGED = 10_000
 
 
 class Fault(Struct, frozen=True):
@@ -86,19 +84,20 @@ class Shape:
     def __init__(self, source: mapping.Mapping, fields: Sequence[Field]) -> None:
         self.fields = tuple(fields)
         self._readers = {kind: _readers(source.columns, kind) for kind in CONTAINED}
+        self._walks = {kind: _walk(source.columns, kind) for kind in CONTAINED}
         self._facets = {facet: _picker(fields, facet) for facet in FACETS}
         self._children = tuple(_Rows(child) for child in source.children)
         self._id = finder(source.record.id)
         self._modified = finder(source.record.modified or "@none")
-        self._known = _Known(source)
+        self._unmapped = unmapped(source)
         self._keeps_unknown = bool(source.target.unknown)
 
     def map(self, document: Document, kind: Kind, variant: str = "") -> Mapped:
         """Map a document; `RecordInvalid` lists every fault of it."""
         document["@variant"] = variant
-        unknown = self._known.others(document)
+        unknown = self._unmapped(document)
         try:
-            values = [read(document) for _, read in self._readers[kind]]
+            values = self._walks[kind](document)
             children = {
                 rows.table: rows.map(document)
                 for rows in self._children
@@ -203,8 +202,17 @@ def _readers(shapes: Mapping[str, mapping.Column], kind: Kind) -> tuple[tuple[st
 def _reader(column: mapping.Column, kind: Kind) -> Read:
     if column.facet not in CONTAINED[kind]:
         return lambda _: ABSENT
-    # Only list rows are whole: bulk details lack columns, and a delivery may be any part of a record.
-    return columns.reader(column, silent=kind != "list")
+    return columns.reader(column, silent=_silent(kind))
+
+
+def _walk(shapes: Mapping[str, mapping.Column], kind: Kind) -> Walk:
+    silent = _silent(kind)
+    return walker([(column, silent) if column.facet in CONTAINED[kind] else None for column in shapes.values()])
+
+
+def _silent(kind: Kind) -> bool:
+    """Only list rows are whole: bulk details lack columns, and a delivery may be any part of a record."""
+    return kind != "list"
 
 
 def _picker(fields: Sequence[Field], facet: str) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
@@ -228,6 +236,7 @@ class _Rows:
         self._expand = shape.expand
         self._key = columns.reader(mapping.Column(path=shape.key or "@none"))
         self._readers = [(name, columns.reader(column)) for name, column in shape.columns.items()]
+        self._walk = walker([(column, False) for column in shape.columns.values()])
 
     def present(self, document: Document) -> bool:
         return any(isinstance(find(document), (list, dict)) for _, find in self._finders)
@@ -238,7 +247,7 @@ class _Rows:
             key = self._key(row) or f"#{row['@position']}"
             if key in rows:
                 key = f"{key}#{row['@position']}"
-            rows[key] = tuple([read(row) for _, read in self._readers])
+            rows[key] = tuple(self._walk(row))
         return rows
 
     def faults(self, document: Document) -> Iterator[Fault]:
@@ -262,28 +271,6 @@ class _Rows:
                 yield from ({**row, **part} for part in inner if isinstance(part, dict))
             elif isinstance(row, dict):
                 yield row
-
-
-class _Known:
-    """The keys that a document is expected to have; what others it has is drift."""
-
-    def __init__(self, source: mapping.Mapping) -> None:
-        paths = [source.record.id, source.record.modified, *(column.path for column in source.columns.values())]
-        paths += [child.path for child in source.children]
-        names = {"@variant", *source.ignored}.union(*map(top_level, paths))
-        self._patterns = [re.compile(fnmatch.translate(name)) for name in names if "*" in name]
-        self._names = {name for name in names if "*" not in name}
-
-    def others(self, document: Document) -> frozenset[str]:
-        rest = document.keys() - self._names
-        return frozenset(key for key in rest if not self._matches(key)) if rest else frozenset()
-
-    def _matches(self, key: str) -> bool:
-        """Whether a pattern covers the key; remembered, because documents repeat their keys."""
-        found = any(pattern.match(key) for pattern in self._patterns)
-        if found and len(self._names) < _MOST_JUDGED:
-            self._names.add(key)
-        return found
 
 
 def unwrapped(document: Any, keys: Iterable[str], is_record: Callable[[Document], bool]) -> Document:
