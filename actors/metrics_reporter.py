@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +37,15 @@ class Tree(Protocol):
     def snapshot(self) -> Snapshot: ...
 
 
+class Configuration(Protocol):
+    """How the configuration stands."""
+
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def problem(self) -> str: ...
+
+
 class Process(Struct, frozen=True, kw_only=True):
     """This process: bytes resident, open descriptors, seconds of processor time."""
 
@@ -52,11 +62,12 @@ async def metrics_reporter(
     metrics: Metrics,
     runtime: Callable[[], Tree | None],
     options: Options,
+    configuration: Callable[[], Configuration | None] = lambda: None,
     node: str = "",
 ) -> None:
     """Report until stopped; with the database away the rest goes on."""
     ctx.ready()
-    reporter = Reporter(database, metrics, runtime, node=node)
+    reporter = Reporter(database, metrics, runtime, configuration=configuration, node=node)
     stored_at = -options.store_every
     while not ctx.stopping.is_set():
         await reporter.look()
@@ -74,9 +85,16 @@ class Reporter:
     """One look at a time."""
 
     def __init__(
-        self, database: Database, metrics: Metrics, runtime: Callable[[], Tree | None], *, node: str = ""
+        self,
+        database: Database,
+        metrics: Metrics,
+        runtime: Callable[[], Tree | None],
+        *,
+        configuration: Callable[[], Configuration | None] = lambda: None,
+        node: str = "",
     ) -> None:
         self._database, self._metrics, self._runtime, self._node = database, metrics, runtime, node
+        self._configuration = configuration
         self._log = logs.get("metrics")
 
     async def look(self) -> None:
@@ -85,6 +103,10 @@ class Reporter:
         runtime = self._runtime()
         if runtime is not None:
             self._look_at_tree(runtime.snapshot())
+        configuration = self._configuration()
+        if configuration is not None:
+            self._metrics.configured_at.set(configuration.at.timestamp())
+            self._metrics.configuration_refused.set(bool(configuration.problem))
         try:
             await self._look_at_queue()
         except DatabaseGone:

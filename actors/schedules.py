@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
+from actors.bell import Bell
 from actors.ticker import Action
 from tds_runtime import runs
 from tds_runtime.database import Connection
@@ -31,12 +32,10 @@ def defaults(said: Mapping[str, Any]) -> dict[str, Any]:
     return {"schedule": {name: _without_timing(plan, own.get(name, {})) for name, plan in DEFAULTS.items()}}
 
 
-def actions(
-    *, wake_pull: Callable[[], object], heal: Callable[[], object], compare: Callable[[], object]
-) -> dict[str, Action]:
+def actions(bell: Bell) -> dict[str, Action]:
     """What a schedule's `run` may name. A pull is a run row; healing and comparing keep records of their own."""
-    pulls = {f"pull.{kind}": Action(_Pull(kind), wake_pull) for kind in KINDS}
-    return {**pulls, "heal": Action(_nothing, heal), "compare": Action(_nothing, compare)}
+    pulls = {f"pull.{kind}": Action(_Pull(kind), bell.run) for kind in KINDS}
+    return {**pulls, "heal": Action(_nothing, bell.heal), "compare": Action(_nothing, bell.compare)}
 
 
 def check(schedules: Mapping[str, Schedule], known: Mapping[str, Action]) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Never
 
 from msgspec import Struct
 from msgspec.structs import replace
+from starlette.applications import Starlette
 
 from actors import fetcher, healer, metrics_reporter, pull, reconciler, schedules, webhooks
 from actors.api import authentication
 from actors.api.application import application
 from actors.api.services import Services
+from actors.bell import Bell, Listeners
 from actors.entity_sync import entity_sync
 from actors.healer import Retention
+from actors.memory import Memory, Recall
 from actors.messages import Compare, Heal, RunWake, Wake
 from actors.sandbox import options as sandbox
 from actors.sandbox_process import Options as SandboxOptions
@@ -27,17 +29,17 @@ from actors.ticker import ticker
 from actors.zoho import absent, naming
 from actors.zoho import client as zoho
 from actors.zoho import entities as mappings
+from actors.zoho.entities import Entities, Entity
+from actors.zoho.images import Options as ImageOptions
 from actors.zoho.images import Pictures
 from actors.zoho.seal import Seal
 from actors.zoho.tokens import Fleet
-from tds_runtime import Budget, Child, Ref, Spec, Supervisor, cli, database, http, intake, logs, nodes, queue
+from tds_runtime import Budget, Child, Spec, Supervisor, cli, database, http, intake, logs, nodes, queue
 from tds_runtime.embedded import Server
 from tds_runtime.metrics import Metrics
 from tds_runtime.schedule import Schedule
 from tds_runtime.upstreams import Shared
 from tds_runtime.values import Secret
-
-Due = Callable[[Iterable[tuple[str, str]]], None]
 
 ALONE = Budget(5, per=60)
 """An actor that crashes more often is put aside and tried again by itself; its neighbours never notice."""
@@ -50,13 +52,6 @@ class EntityOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One mapping file for each kind of record."""
     create_tables: bool | None = None
     """Make default target tables where they are absent; when nothing is said: only in the embedded Postgres."""
-
-
-class ImageOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section [images]."""
-
-    directory: Path | None = None
-    """Where pictures of items are kept; when nothing is said none are fetched."""
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,94 +101,136 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Parts:
-    """What many actors share."""
+    """What many actors share; with a `memory`, what is configured as before is the very same part as before.
 
-    def __init__(self, config: Config) -> None:
+    Server, database, node and upstreams last as long as the process, whatever is configured later.
+    """
+
+    def __init__(self, config: Config, memory: Memory | None = None) -> None:
+        recall = (memory or Memory()).recall
         embedded = config.database.dsn == "embedded"
         said = config.entities.create_tables
         seal = Seal(config.zoho.client_id, config.zoho.client_secret, config.zoho.refresh_token)
-        self.entities = mappings.load(config.entities.directory)
-        self.names = naming.Names(naming.kinds(self.entities))
-        self.metrics = Metrics()
-        self.server = Server(config.database.data_directory) if embedded else None
-        self.database = database.Database(config.database)
-        self.node = nodes.Node(self.database, lease=config.queue.lease)
-        self.queue = queue.Queue(self.database, boot_id=self.node.boot_id, options=config.queue)
-        self.upstreams = Shared(self.database)
-        self.client = zoho.Client(config.zoho, ledger=self.upstreams, store=Fleet(self.upstreams, seal))
+        directory = config.images.directory
+        self.entities = _entities(config.entities.directory, recall)
+        self.names = recall("names", self.entities, lambda: naming.Names(naming.kinds(self.entities)))
+        self.metrics = recall("metrics", None, Metrics)
+        self.server = recall("server", None, lambda: Server(config.database.data_directory) if embedded else None)
+        self.database = recall("database", None, lambda: database.Database(config.database))
+        self.node = recall("node", None, lambda: nodes.Node(self.database, lease=config.queue.lease))
+        self.queue = recall(
+            "queue", config.queue, lambda: queue.Queue(self.database, boot_id=self.node.boot_id, options=config.queue)
+        )
+        self.upstreams = recall("upstreams", None, lambda: Shared(self.database))
+        self.client = recall(
+            "client",
+            config.zoho,
+            lambda: zoho.Client(config.zoho, ledger=self.upstreams, store=Fleet(self.upstreams, seal)),
+        )
+        self.pictures = recall("pictures", directory, lambda: Pictures(directory) if directory else None)
+        self.bell = recall("bell", self.entities.names, lambda: Bell(self.entities.names))
+        self.actions = recall("actions", self.bell, lambda: schedules.actions(self.bell))
         self._makes_tables = embedded if said is None else said
+        self._recall = recall
 
     def statements(self) -> tuple[str, ...]:
         """What makes the target tables that are absent, where they are to be made."""
         return absent.statements(self.entities.tables) if self._makes_tables else ()
 
+    def application(self, services: Services, options: webhooks.Options) -> Starlette:
+        """The web application; one that would be the same is the one that is being served."""
+        return self._recall(
+            "application",
+            (services, options, self.names),
+            lambda: application(services, webhooks.routes(services.writer, self.names, options, self.metrics)),
+        )
 
-def tree(config: Config, host: cli.Host) -> Supervisor:
+
+def _entities(directory: Path, recall: Recall) -> Entities:
+    """The mappings; an entity whose file says what it said before is the one that is at work."""
+    loaded = mappings.load(directory)
+    known = [recall(f"entity {entity.name}", entity.fingerprint, partial(_itself, entity)) for entity in loaded]
+    return recall("entities", loaded.fingerprint, lambda: Entities(known))
+
+
+def _itself(entity: Entity) -> Entity:
+    return entity
+
+
+class Trees:
+    """Makes the tree of one process, again whenever its configuration has changed."""
+
+    def __init__(self) -> None:
+        self._memory = Memory()
+
+    def __call__(self, config: Config, host: cli.Host) -> Supervisor:
+        """The tree of this configuration, made of the parts of the one before it where they are configured alike."""
+        return tree(config, host, self._memory)
+
+
+def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Supervisor:
     """Make every actor with what it needs; nothing runs yet."""
     config = config.resolved(host.address)
-    parts = Parts(config)
-    store, tasks = parts.database, parts.queue
-
-    def due(work: Iterable[tuple[str, str]]) -> None:
-        """Wake whoever has work; a full mailbox knows already."""
-        for entity, operation in work:
-            if operation == "run":
-                pulling.ref.offer(RunWake())
-            elif operation == "fetch":
-                fetching.ref.offer(Wake(entity))
-            else:
-                by_entity.get(entity, unmapped.ref).offer(Wake(entity))
-
+    parts = Parts(config, memory)
+    store, tasks, bell = parts.database, parts.queue, parts.bell
     syncs = [
         entity_sync(entity=entity, database=store, queue=tasks, holds_lease=parts.node.holds_lease)
         .named(entity.name)
         .options(budget=ALONE)
         for entity in parts.entities
     ]
-    by_entity = {sync.name: sync.ref for sync in syncs}
     unmapped = strays(queue=tasks).options(budget=ALONE)
-    writing = intake.writer(database=store, on_stored=lambda stored: due((entity, "upsert") for entity in stored))
-    fetching, pulling = of_source(config, parts, due)
+    writing = intake.writer(database=store, on_stored=bell.stored)
+    fetching, pulling = of_source(config, parts)
     healing, comparing = of_upkeep(config, parts)
-    pull_now = partial(due, [("all", "run")])
-    actions = schedules.actions(
-        wake_pull=pull_now,
-        heal=lambda: healing.ref.offer(Heal()),
-        compare=lambda: comparing.ref.offer(Compare()),
+    bell.hang(
+        Listeners(
+            syncs={sync.name: sync.ref for sync in syncs},
+            strays=unmapped.ref,
+            fetcher=fetching.ref,
+            pull=pulling.ref,
+            healer=healing.ref,
+            reconciler=comparing.ref,
+            writer=writing.ref,
+        )
     )
-    schedules.check(config.schedule, actions)
+    schedules.check(config.schedule, parts.actions)
     work: list[Child] = [
         writing,
-        nodes.node(database=store, node=parts.node, queue=tasks, on_due=due),
+        nodes.node(database=store, node=parts.node, queue=tasks, on_due=bell.work),
         *([sandbox_process(options=config.sandbox).options(budget=ALONE)] if config.sandbox.enabled else []),
         source(client=parts.client, shared=parts.upstreams).options(budget=ALONE),
         *syncs,
         unmapped,
         fetching,
         pulling,
-        ticker(database=store, schedules=config.schedule, actions=actions).options(budget=ALONE),
+        ticker(database=store, schedules=config.schedule, actions=parts.actions).options(budget=ALONE),
         healing,
         comparing,
         metrics_reporter.metrics_reporter(
-            database=store, metrics=parts.metrics, runtime=host.get, options=config.metrics, node=parts.node.name
+            database=store,
+            metrics=parts.metrics,
+            runtime=host.get,
+            configuration=host.configuration,
+            options=config.metrics,
+            node=parts.node.name,
         ).options(budget=ALONE),
-        listener(config, parts, host, services(config, parts, host, writing.ref, healing.ref, pull_now)),
+        listener(config, parts, host),
     ]
-    root = storage(database=store, server=parts.server, statements=parts.statements)
+    root = storage(database=store, server=parts.server, statements=absent.Prepared(parts.statements()))
     return Supervisor("tds", strategy="rest_for_one", children=[root, Supervisor("work", children=work)])
 
 
-def of_source(config: Config, parts: Parts, due: Due) -> tuple[Spec[Wake], Spec[RunWake]]:
+def of_source(config: Config, parts: Parts) -> tuple[Spec[Wake], Spec[RunWake]]:
     """The two that ask the source: fetcher and pull."""
-    pictures = Pictures(config.images.directory) if config.images.directory else None
     fetching = fetcher.fetcher(
         database=parts.database,
         queue=parts.queue,
         client=parts.client,
         entities=parts.entities,
         options=config.fetcher,
-        due=due,
-        pictures=pictures,
+        due=parts.bell.work,
+        pictures=parts.pictures,
     )
     pulling = pull.pull(
         database=parts.database,
@@ -201,8 +238,8 @@ def of_source(config: Config, parts: Parts, due: Due) -> tuple[Spec[Wake], Spec[
         client=parts.client,
         entities=parts.entities,
         options=config.pull,
-        due=due,
-        images=pictures is not None,
+        due=parts.bell.work,
+        images=parts.pictures is not None,
     )
     return fetching.options(budget=ALONE), pulling.options(budget=ALONE)
 
@@ -223,37 +260,25 @@ def of_upkeep(config: Config, parts: Parts) -> tuple[Spec[Heal], Spec[Compare]]:
     return healing.options(budget=ALONE), comparing.options(budget=ALONE)
 
 
-def listener(config: Config, parts: Parts, host: cli.Host, services: Services) -> Spec[Never]:
+def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
     """The web application on the socket that the process has bound."""
-    routes = webhooks.routes(services.writer, parts.names, config.webhooks, parts.metrics)
-    listening = http.listener(
-        app=application(services, routes),
-        sock=host.listening,
-        options=config.http,
-        observe=parts.metrics.observe_request,
-    )
-    return listening.options(stop=config.http.grace + 2)
-
-
-def services(  # noqa: PLR0917 - positions in the order of the parts
-    config: Config,
-    parts: Parts,
-    host: cli.Host,
-    writer: Ref[intake.Store],
-    healer: Ref[Heal],
-    wake_pull: Callable[[], object],
-) -> Services:
-    """What the HTTP API works with."""
-    return Services(
+    services = Services(
         database=parts.database,
         queue=parts.queue,
         metrics=parts.metrics,
         entities=parts.entities,
         schedules=config.schedule,
         runtime=host.get,
-        wake_pull=wake_pull,
-        healer=healer,
-        writer=writer,
+        wake_pull=parts.bell.run,
+        healer=parts.bell.listeners.healer,
+        writer=parts.bell.listeners.writer,
         options=config.api,
         thresholds=config.healer.thresholds,
     )
+    listening = http.listener(
+        app=parts.application(services, config.webhooks),
+        sock=host.listening,
+        options=config.http,
+        observe=parts.metrics.observe_request,
+    )
+    return listening.options(stop=config.http.grace + 2)

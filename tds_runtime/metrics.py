@@ -47,6 +47,8 @@ class Metrics:
         self.actors = self._gauge("tds_actors", "Children in the supervision tree by state", "state")
         self.mail = self._gauge("tds_mailbox_messages", "Messages waiting in all mailboxes")
         self.database_up = self._gauge("tds_database_up", "Whether the database answers")
+        self.configured_at = self._gauge("tds_config_applied_timestamp_seconds", "When the present configuration came")
+        self.configuration_refused = self._gauge("tds_config_refused", "Whether a newer configuration was refused")
         self.resident = self._gauge("tds_process_resident_bytes", "Resident memory of this process")
         self.descriptors = self._gauge("tds_process_descriptors", "Open file descriptors of this process")
         self.processor = self._gauge("tds_process_cpu_seconds", "Processor time of this process since its start")

@@ -29,9 +29,14 @@ class Redactor:
     """Masks what must not be shown; knows every secret of the configuration and how it looks when encoded."""
 
     def __init__(self, secrets: Iterable[str] = (), *, field_limit: int = 2_000) -> None:
-        spellings = {found for secret in secrets if len(secret) >= _SHORTEST for found in _spellings(secret)}
-        self._spellings = sorted(spellings, key=len, reverse=True)
+        self._spellings: list[str] = []
         self._field_limit = field_limit
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Mask these too from now on; what was a secret once stays one."""
+        found = {spelling for secret in secrets if len(secret) >= _SHORTEST for spelling in _spellings(secret)}
+        self._spellings = sorted(found.union(self._spellings), key=len, reverse=True)
 
     def text(self, text: str) -> str:
         """The text with every known secret, and everything shaped like one, masked."""

@@ -315,3 +315,10 @@ def test_dropped_lines_are_an_event(pipe: Pipe) -> None:
         "event": "logs.dropped",
         "lines": 7,
     }
+
+
+def test_a_secret_learned_later_is_masked_as_well() -> None:
+    """A reload that brings new secrets masks them from then on, and forgets none of the old ones."""
+    redactor = Redactor(["the first of them"])
+    redactor.learn(["the second one"])
+    assert redactor.text("the first of them, the second one") == f"{MASK}, {MASK}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from socket import socket
@@ -9,11 +10,12 @@ import pytest
 
 from actors import schedules, tree
 from actors.sandbox import options as sandbox
-from actors.tree import Config
+from actors.tree import Config, Trees
 from tds_runtime import Supervisor, config
 from tds_runtime.cli import Host
+from tds_runtime.difference import same_work
 from tds_runtime.errors import ConfigError
-from tds_runtime.spec import Child
+from tds_runtime.spec import Child, Spec
 
 ROOT = Path(__file__).parents[1]
 ENTITIES = f'[entities]\ndirectory = "{ROOT / "config/entities"}"\n'
@@ -82,6 +84,69 @@ def test_target_tables_are_made_where_that_is_wanted(tmp_path: Path, said: str, 
     assert bool(tree.Parts(load(tmp_path, PLAIN + said)).statements()) is made
     embedded = PLAIN.replace("postgresql://nowhere/x", "embedded")
     assert bool(tree.Parts(load(tmp_path, embedded + said)).statements()) is (made or not said)
+
+
+# --- the same tree again
+
+
+def specs(child: Child) -> dict[str, Spec[Any]]:
+    if isinstance(child, Spec):
+        return {child.name: child}
+    assert isinstance(child, Supervisor)
+    return {name: spec for below in child.children for name, spec in specs(below).items()}
+
+
+def restarted(make: Trees, host: Host, before: Config, after: Config) -> set[str]:
+    """Who would be started again, added or removed if `after` were applied to a tree of `before`."""
+    old, new = specs(make(before, host)), specs(make(after, host))
+    return {name for name in old | new if name not in old or name not in new or not same_work(old[name], new[name])}
+
+
+def test_the_same_configuration_restarts_nobody(tmp_path: Path, host: Host) -> None:
+    """A reload of what is at work already finds every actor as it should be."""
+    assert restarted(Trees(), host, load(tmp_path), load(tmp_path)) == set()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('[schedule.prices]\nevery = "1d"\nrun = "pull.price_list"\n', {"ticker", "listener"}),
+        ('[webhooks]\nsecrets = ["another-secret-of-ours"]\n', {"listener"}),
+        ("[zoho]\ncalls_per_minute = 5\n", {"source", "fetcher", "pull", "reconciler"}),
+        ('[metrics]\nevery = "5s"\n', {"metrics_reporter"}),
+        ('[retention]\nruns = "9d"\n', {"healer"}),
+        ("[sandbox]\nenabled = true\n", {"sandbox_process", "source", "fetcher", "pull", "reconciler", "listener"}),
+    ],
+)
+def test_a_change_restarts_those_it_is_about(tmp_path: Path, host: Host, said: str, expected: set[str]) -> None:
+    """Everybody else goes on: no reconnecting, no pause of other entities."""
+    assert restarted(Trees(), host, load(tmp_path), load(tmp_path, PLAIN + said)) == expected
+
+
+def test_a_changed_mapping_restarts_its_entity_and_those_who_know_all(tmp_path: Path, host: Host) -> None:
+    """The twelve other entities keep their actors, and so do writer and node."""
+    directory = tmp_path / "entities"
+    shutil.copytree(ROOT / "config/entities", directory)
+    settings = load(tmp_path, PLAIN.replace(str(ROOT / "config/entities"), str(directory)))
+    make = Trees()
+    before = specs(make(settings, host))
+    branch = directory / "branch.toml"
+    branch.write_text(branch.read_text().replace('on_delete = "deactivate"', 'on_delete = "keep"'))
+    after = specs(make(settings, host))
+    changed = {name for name in after if not same_work(before[name], after[name])}
+    assert changed == {"branch", "fetcher", "pull", "reconciler", "listener"}
+
+
+def test_a_mapping_that_comes_or_goes_has_its_actor_come_or_go(tmp_path: Path, host: Host) -> None:
+    """An entity more is a sync actor more, which everybody who wakes others then knows."""
+    directory = tmp_path / "entities"
+    shutil.copytree(ROOT / "config/entities", directory)
+    settings = load(tmp_path, PLAIN.replace(str(ROOT / "config/entities"), str(directory)))
+    make = Trees()
+    assert "branch" in specs(make(settings, host))
+    (directory / "branch.toml").unlink()
+    assert "branch" not in restarted(make, host, settings, settings)
+    assert "branch" not in specs(make(settings, host))
 
 
 # --- schedules

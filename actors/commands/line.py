@@ -24,7 +24,7 @@ from actors.commands import (
     sync,
     token,
 )
-from actors.tree import Config, tree
+from actors.tree import Config, Trees
 from actors.zoho import absent, entities
 from tds_runtime import cli, logs
 from tds_runtime.cli.status import Thresholds
@@ -46,7 +46,7 @@ def command_line(session: cli.Session[Config]) -> App:
 
 def main(tokens: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    session = cli.Session(tree, Config, defaults=schedules.defaults)
+    session = cli.Session(Trees(), Config, defaults=schedules.defaults)
     quiet = logs.Options(level="warning", format="console")  # `run` speaks as it is configured to
     with closing(logs.configure(quiet, stream=sys.stderr)):
         return cli.launch(command_line(session), session.output, tokens)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from cyclopts import App
 
 from actors import schedules, ticker
+from actors.bell import Bell
 from actors.tree import Config
 from tds_runtime import schedule, sql
 from tds_runtime.cli import Ended, Exit, Session
@@ -184,16 +185,12 @@ def _named(settings: Config, name: str) -> Schedule:
 
 async def _start(connection: Connection, name: str, plan: Schedule, slot: datetime) -> int:
     """The run row of a schedule; what keeps no run rows (healing) can only be asked of the daemon."""
-    actions = schedules.actions(wake_pull=_nobody, heal=_nobody, compare=_nobody)
+    actions = schedules.actions(Bell(()))  # nobody is to be woken: the daemon looks for itself
     schedules.check({name: plan}, actions)
     run_id = await actions[plan.run].start(connection, schedule=name, slot=slot, args=plan.args)
     if run_id is None:
         raise Ended(f'"{plan.run}" keeps no runs: only a running daemon can be asked for it, over HTTP.')
     return run_id
-
-
-def _nobody() -> None:
-    return None
 
 
 def _aware(moment: datetime) -> datetime:

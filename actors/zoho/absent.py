@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec import Struct
+
 from actors.zoho.tables import Table
 from actors.zoho.target import quote
+
+
+class Prepared(Struct, frozen=True):
+    """Statements to be asked for when they are needed; equal to others that say the same."""
+
+    texts: tuple[str, ...]
+
+    def __call__(self) -> tuple[str, ...]:
+        return self.texts
 
 
 def statements(tables: Iterable[Table]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from socket import socket
 from typing import Generic, Protocol, TypeVar
@@ -17,7 +18,7 @@ from tds_runtime.config import Duration, Loaded
 from tds_runtime.database import Database
 from tds_runtime.errors import ConfigError, Problem
 from tds_runtime.runtime import Runtime
-from tds_runtime.spec import Child
+from tds_runtime.spec import Supervisor
 
 CONFIG_NAME = "tds.toml"
 
@@ -47,12 +48,20 @@ class DaemonConfig(Protocol):
 C = TypeVar("C", bound=DaemonConfig)
 
 
+class Configured(Struct, frozen=True, kw_only=True):
+    """Since when the present configuration is at work, and what is wrong with a newer one that was refused."""
+
+    at: datetime
+    problem: str = ""
+
+
 class Host:
-    """What a process gives to its tree: the socket it has bound, and the runtime of the tree once there is one."""
+    """What a process gives to its tree: its socket, how it is configured, and the runtime once there is one."""
 
     def __init__(self, listening: socket) -> None:
         self.listening = listening
         self.runtime: Runtime | None = None
+        self.configured = Configured(at=datetime.now(UTC))
 
     @property
     def address(self) -> str:
@@ -63,13 +72,17 @@ class Host:
         """The running tree, for actors that show it or act on it; None while it is being made."""
         return self.runtime
 
+    def configuration(self) -> Configured:
+        """How the configuration stands now, for actors that show it."""
+        return self.configured
+
 
 class Session(Generic[C]):
     """One invocation of the command line."""
 
     def __init__(
         self,
-        tree: Callable[[C, Host], Child],
+        tree: Callable[[C, Host], Supervisor],
         shape: type[C],
         *,
         defaults: config.Defaults | None = None,

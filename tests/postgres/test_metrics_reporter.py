@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -11,6 +12,7 @@ import pytest
 
 from actors.metrics_reporter import Options, Reporter, measure, metrics_reporter, summary
 from tds_runtime import Context, Snapshot
+from tds_runtime.cli.session import Configured
 from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone
 from tds_runtime.mailbox import Statistics
@@ -114,6 +116,20 @@ async def test_samples_are_kept_with_their_labels(database: Database) -> None:
         {"entity": "product", "outcome": "stored"},
         "here",
     )
+
+
+async def test_a_refused_configuration_is_on_the_metrics_page() -> None:
+    """When the present configuration came, and whether a newer one was refused."""
+    metrics = Metrics()
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    standing = [Configured(at=at), Configured(at=at, problem="no such setting")]
+    reporter = Reporter(Gone(), metrics, lambda: None, configuration=lambda: standing[0])
+    await reporter.look()
+    assert values(metrics)["tds_config_applied_timestamp_seconds",] == at.timestamp()
+    assert values(metrics)["tds_config_refused",] == 0
+    standing.pop(0)
+    await reporter.look()
+    assert values(metrics)["tds_config_refused",] == 1
 
 
 async def test_without_a_database_the_rest_is_still_seen() -> None:

@@ -1,0 +1,55 @@
+"""A running daemon that is told, by SIGHUP, to read its configuration again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+from fixtures.daemon import SECRET, DaemonProcess, item, until
+
+pytestmark = pytest.mark.anyio
+
+
+def said(daemon: DaemonProcess, event: str) -> list[dict[str, Any]]:
+    return [line for line in daemon.lines() if line["event"] == event]
+
+
+async def reload(daemon: DaemonProcess, text: str, answer: str) -> dict[str, Any]:
+    """Write the configuration, send the signal, and wait for what the log says of it."""
+    daemon.configuration.write_text(text)
+    before = len(said(daemon, answer))
+    os.kill(daemon.process.pid, signal.SIGHUP)
+
+    async def answered() -> bool:
+        return len(said(daemon, answer)) > before
+
+    await until(answered)
+    return said(daemon, answer)[-1]
+
+
+async def test_a_good_configuration_is_applied_and_a_broken_one_is_not(
+    daemons: Callable[..., DaemonProcess], database_dsn: str
+) -> None:
+    """Secrets rotate without a restart; a broken file is named with its line and leaves everything as it was."""
+    daemon = daemons(database_dsn)
+    good = daemon.configuration.read_text()
+    await daemon.start()
+    rotated = good.replace(f'["{SECRET}"]', f'["{SECRET}", "theNextSecretOfTheTests"]')
+    applied = await reload(daemon, rotated, "config.applied")
+    assert (applied["restarted"], applied["added"]) == (["tds/work/listener"], [])
+    assert (await daemon.webhook("products", item(1), secret="theNextSecretOfTheTests")).status_code == httpx2.codes.OK
+    assert (await daemon.webhook("products", item(2))).status_code == httpx2.codes.OK
+
+    refused = await reload(daemon, rotated + "\n[queue]\nbatc = 5\n", "config.refused")
+    assert refused["line"] == len(rotated.splitlines()) + 3
+    assert "did you mean batch?" in refused["reason"]
+    assert (await daemon.webhook("products", item(3))).status_code == httpx2.codes.OK
+
+    waiting = await reload(daemon, rotated + '\n[runtime]\ngrace = "9s"\n', "config.applied")
+    assert waiting["waiting_for_restart"] == ["runtime"]
+    assert waiting["restarted"] == []
+    assert await daemon.stop() == 0
