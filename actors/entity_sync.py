@@ -145,12 +145,14 @@ class _Sync:
             raise TargetUnfit("; ".join(found))
 
     async def drain(self) -> None:
-        """Settle until a claim comes back empty."""
-        async with anyio.create_task_group() as group:
-            self._start_worker(group)
-        if self._unfit is not None:
-            raise self._unfit
-        if self._in_doubt:
+        """Settle until a claim comes back empty; what was claimed without our hearing of it is taken again."""
+        while True:
+            async with anyio.create_task_group() as group:
+                self._start_worker(group)
+            if self._unfit is not None:
+                raise self._unfit
+            if not self._in_doubt:
+                return
             self._in_doubt = False
             await self.give_back()
 
@@ -187,7 +189,17 @@ class _Sync:
                     await self._ctx.stopping.wait()
         if self._ctx.stopping.is_set():
             return []
-        return await ride_out(self._ctx, "database", lambda: self._queue.claim([self._entity.name]))
+        tries = 0
+
+        async def claim() -> list[Task]:
+            nonlocal tries
+            tries += 1
+            return await self._queue.claim([self._entity.name])
+
+        try:
+            return await ride_out(self._ctx, "database", claim)
+        finally:
+            self._in_doubt = self._in_doubt or tries > 1
 
     async def _settle_all(self, tasks: Sequence[Task]) -> list[Task]:
         """Settle a claim: the suspects one by one, the rest as one batch; returns the next claim."""
@@ -195,10 +207,14 @@ class _Sync:
         for task in suspects:
             await self._settle([task], 0)
         rest = [task for task in tasks if task.attempt_count < SUSPECT] if suspects else tasks
-        go_on = len(tasks) >= self._options.batch and self._holds_lease() and not self._ctx.stopping.is_set()
+        go_on = len(tasks) >= self._options.batch and self._may_go_on()
         if rest:
             return await self._settle(rest, self._options.batch if go_on else 0)
         return await self._claim() if go_on else []
+
+    def _may_go_on(self) -> bool:
+        """Not while something is held that nobody knows of: it is given back when nothing is in hand."""
+        return self._holds_lease() and not self._in_doubt and not self._ctx.stopping.is_set()
 
     async def _settle(self, tasks: Sequence[Task], claim: int) -> list[Task]:
         began = anyio.current_time()

@@ -1,5 +1,6 @@
 """The actor from queue to table: what waits is applied, whatever happens to it, its process or its database."""
 
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -191,6 +192,25 @@ async def test_outages_cost_nothing(queue: Queue, mapped: Entities, plan: list[s
     attempts = await queue.database.fetchval("SELECT max(attempt_count) FROM tds_sync_queue")
     assert attempts <= 2
     assert (await queue.statistics()).completed == 25
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_a_claim_whose_answer_was_lost_is_taken_again(
+    queue: Queue, mapped: Entities, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """What was claimed and never heard of is worked on at once, not when somebody finds it stuck."""
+    claim, claims = Queue.claim, itertools.count(1)
+
+    async def deaf(self: Queue, *given: Any, **more: Any) -> Any:
+        tasks = await claim(self, *given, **more)
+        if next(claims) == lost:
+            raise DatabaseGone("the answer was lost")
+        return tasks
+
+    monkeypatch.setattr(Queue, "claim", deaf)
+    await put(queue, *(product(str(number)) for number in range(25)))
+    await sync(queue, mapped)
+    assert len(await names(queue)) == 25
 
 
 async def test_a_lost_lease_gives_the_rest_back(
