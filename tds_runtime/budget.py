@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from tds_runtime.errors import SpecError
 
+_FEW = 64
+"""Charges that are not worth looking through for those that count no more."""
+
 
 class Budget(Struct, frozen=True):
     """At most `restarts` restarts within any `per` seconds; one more is too many.
@@ -36,11 +39,12 @@ class Charge(Struct, frozen=True):
 class Ledger:
     """What was charged to one budget."""
 
-    __slots__ = ("_charges", "budget")
+    __slots__ = ("_charges", "_look_at", "budget")
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self._charges: list[Charge] = []
+        self._look_at = _FEW
 
     def charge(self, new: Charge, running: Callable[[str], float]) -> bool:
         """Charge one restart; False when it is one too many.
@@ -49,8 +53,9 @@ class Ledger:
         most `per` seconds since.
         """
         self._charges.append(new)
-        if len(self._charges) > self.budget.restarts:  # only now does it matter which of them still count
+        if len(self._charges) > min(self.budget.restarts, self._look_at):  # only now does it matter which still count
             self._charges = [old for old in self._charges if running(old.child) - old.at <= self.budget.per]
+            self._look_at = _FEW + 2 * len(self._charges)
         return len(self._charges) <= self.budget.restarts
 
     def clear(self) -> None:

@@ -54,7 +54,7 @@ class Service:
         self._tree = tree
         self._loop_watch: LoopWatch | None = None
         self._garbage = Garbage(duties.garbage)
-        self._starting = CancelScope()
+        self._starting: CancelScope | None = None
 
     def check(self) -> None:
         """Raise SignalsTaken when somebody else handles the signals already."""
@@ -75,14 +75,14 @@ class Service:
     def ready(self, group: TaskGroup) -> None:
         """The tree is ready."""
         self._garbage.freeze()
-        self._starting.cancel()
+        self._started()
         if self._duties.systemd is not None:
             self._duties.systemd.ready()
             group.start_soon(self._report, self._duties.systemd)
 
     def stopping(self, within: float) -> None:
         """The tree begins to stop, which takes at most `within` seconds."""
-        self._starting.cancel()
+        self._started()
         if self._duties.systemd is not None:
             self._duties.systemd.stopping()
             self._duties.systemd.extend(within)
@@ -92,6 +92,10 @@ class Service:
         self._garbage.release()
         if self._loop_watch is not None:
             self._loop_watch.stop()
+
+    def _started(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
 
     async def _follow_signals(self) -> None:
         asked = False
@@ -115,7 +119,7 @@ class Service:
 
     async def _ask_for_time(self, systemd: Systemd) -> None:
         """Each child has a start_timeout of its own; the manager's is for a process that has none."""
-        with self._starting:
+        with CancelScope() as self._starting:
             while True:
                 await sleep(_STEP)
                 systemd.extend(3 * _STEP)

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-from random import Random
 from typing import Protocol
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from fixtures.clock import virtual_options
 from fixtures.trees import next_event, seen
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from msgspec import Struct
 
 from tds_runtime import Backoff, Budget, Call, Context, Inbox, Mailbox, Supervisor, actor, run
@@ -27,7 +23,7 @@ from tds_runtime.errors import (
     Unanswered,
     WrongMessage,
 )
-from tds_runtime.events import ChildEnded, ChildReady, DeadLettered, Undelivered
+from tds_runtime.events import ChildEnded, ChildReady, Undelivered
 from tds_runtime.mailbox import CORRELATION
 
 AT_ONCE = Backoff(0)
@@ -260,25 +256,6 @@ def test_references_compare_by_path():
 
 
 # --- leases
-
-
-@pytest.mark.anyio
-async def test_poison_is_tried_as_often_as_allowed_and_then_dead_lettered():
-    """With redeliver=1 one always-crashing message gives two crashes, one dead letter with both stacks, then peace."""
-    heard: list[str] = []
-    spec = listener(heard=heard).options(redeliver=1)
-    runtime = run(tree(spec))
-    events = runtime.events()
-    async with runtime:
-        await spec.ref.tell(Boom())
-        await spec.ref.tell(Say("after"))
-        letter = await next_event(events, DeadLettered)
-        assert letter.message == Boom()
-        assert letter.attempts == 2
-        assert [failure.text.count("ValueError: boom") for failure in letter.failures] == [1, 1]
-        assert await spec.ref.ask(Lives()) == 3
-        assert heard == ["after"]
-        assert runtime.dead_letters() == (letter,)
 
 
 @pytest.mark.anyio
@@ -697,69 +674,6 @@ async def test_an_actor_with_a_full_mailbox_lets_others_run():
 
 
 # --- conservation
-
-
-class Numbered(Struct, frozen=True):
-    sender: int
-    number: int
-    fate: str
-
-
-async def conserve(seed: int, overflow: str, redeliver: int) -> None:
-    """Senders, crashes, cancelled senders and a stop, all by chance; then the books must balance."""
-    chance = Random(seed)
-    handled: list[Numbered] = []
-
-    @actor(backoff=Backoff(0.5, 5), redeliver=redeliver, stop=0.5, mailbox=Mailbox(3, overflow=overflow))
-    async def worker(ctx: Context, inbox: Inbox[Numbered]) -> None:
-        async for message in inbox:
-            handled.append(message)
-            if chance.random() < 0.3:
-                await anyio.sleep(chance.random())
-            if message.fate == "poison" or (message.fate == "crash" and chance.random() < 0.5):
-                raise ValueError(message.fate)
-
-    async def sender(number: int) -> None:
-        for count in range(10):
-            message = Numbered(number, count, chance.choice(["fine", "fine", "crash", "poison"]))
-            try:
-                with anyio.move_on_after(chance.choice([0.1, 100])):
-                    await spec.ref.tell(message)
-            except (MailboxFull, Stopped):
-                pass
-            await anyio.sleep(chance.random())
-
-    spec = worker()
-    runtime = run(tree(spec))
-    events = runtime.events(10_000)
-    async with runtime, anyio.create_task_group() as group:
-        for number in range(4):
-            group.start_soon(sender, number)
-        await anyio.sleep(chance.random() * 12)
-        runtime.stop()
-    check_books(spec.ref.statistics(), handled, seen(events, DeadLettered), redeliver, overflow)
-
-
-def check_books(books, handled, letters, redeliver, overflow):
-    assert books.leased == 0
-    assert books.accepted == books.handled + books.dropped + books.dead + books.queued
-    assert books.dead == len(letters)
-    assert all(handled.count(message) <= 1 + redeliver for message in handled)
-    for number in range(4):
-        first_times = list(dict.fromkeys(message.number for message in handled if message.sender == number))
-        assert first_times == sorted(first_times)
-
-
-@settings(max_examples=250, deadline=None)
-@given(
-    st.integers(0, 2**32),
-    st.sampled_from(["block", "reject", "drop_oldest", "drop_newest", "conflate"]),
-    st.integers(0, 2),
-)
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_messages_are_conserved(backend, seed, overflow, redeliver):
-    """Accepted = handled + dropped + dead + queued; one sender's order is kept; nothing is tried too often."""
-    anyio.run(conserve, seed, overflow, redeliver, backend=backend, backend_options=virtual_options(backend))
 
 
 # --- what an inbox names

@@ -113,17 +113,6 @@ async def test_a_pool_is_bounded():
 
 
 @pytest.mark.anyio
-async def test_a_pool_stops_at_once():
-    """A pool of 1,000 that need 1 s each ends after 1 s."""
-    pool = Pool("pool", template=counter)
-    async with run(Supervisor("tree", children=[pool])):
-        for number in range(1000):
-            await pool.start(f"c{number}", stop_seconds=1)
-        began = anyio.current_time()
-    assert anyio.current_time() - began == 1
-
-
-@pytest.mark.anyio
 async def test_a_crash_looping_child_of_a_pool_is_quarantined():
     """Its siblings never notice, and it can still be stopped."""
     crasher = actor(budget=Budget(1), backoff=Backoff(0))(counter.function)
