@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tds_runtime import columns, sql
 from tds_runtime.database import Connection, Database
@@ -106,7 +107,7 @@ class Queue:
             rows = await self.database.fetch(statement, wanted, limit or self.options.batch, self.boot_id)
         except asyncpg.UniqueViolationError:
             return []  # another claimer was faster with the same record; the next claim sees it
-        return [Task(*row) for row in rows]
+        return await _whole(self.database, [Task(*row) for row in rows])
 
     async def complete(self, connection: Connection, completions: Sequence[Completion]) -> None:
         """Finish tasks in the caller's transaction.
@@ -127,7 +128,7 @@ class Queue:
             columns.of_completions(completions), entity_type, limit or self.options.batch, self.boot_id,
         )  # fmt: skip
         _all_held(rows[0][0], len(completions))
-        return [Task(*row[1:]) for row in rows if row[1] is not None]
+        return await _whole(connection, [Task(*row[1:]) for row in rows if row[1] is not None])
 
     async def retry(self, failures: Sequence[Failure], *, connection: Connection | None = None) -> Moved:
         """Let failed tasks wait with backoff and full jitter; those without attempts left become dead letters."""
@@ -269,6 +270,15 @@ def _claim(entity_types: Sequence[str], operations: Sequence[Operation]) -> tupl
     if set(operations) != set(SYNC) or len(entity_types) != 1:
         raise ValueError("claim upserts and deletes of one entity, or fetches")
     return sql.load("queue/claim"), entity_types[0]
+
+
+async def _whole(source: Connection | Database, tasks: list[Task]) -> list[Task]:
+    """Add the payloads that came into the inbox after the claim had begun; those that were pruned stay None."""
+    missing = [task.id for task in tasks if task.payload is None and task.operation == "upsert"]
+    if not missing:
+        return tasks
+    bodies = dict(await source.fetch(sql.load("queue/bodies"), missing))
+    return [replace(task, payload=bodies[task.id]) if task.id in bodies else task for task in tasks]
 
 
 def _moved(rows: Sequence[Any]) -> Moved:
