@@ -1,11 +1,12 @@
 -- What really happened, in the order of the commits: written by deferred triggers that run at COMMIT, one transaction at
--- a time, so that `id` is the order in which the effects became visible. Relies on the products of `fixtures.daemon.item`:
--- version n has the price n, and the stamp n seconds into 2 January 2026 at +0300.
+-- a time, so that `id` is the order in which the effects became visible. Relies on the products of `faults.history.Delivery`:
+-- version n has the price n, and the stamp n seconds into 2 January 2026 at +0300. A row that is deleted or deactivated
+-- has no price of its own version, so its record's state says which it was.
 CREATE TABLE effects (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind text NOT NULL,           -- row: of products; state: of tds_record_state
     record text NOT NULL,
-    version integer NOT NULL,     -- 0 where it has none
+    version integer NOT NULL,     -- 0 where nobody knows
     action text NOT NULL,         -- write or delete
     content text NOT NULL,        -- of a row its name
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -22,9 +23,12 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(830177);
     INSERT INTO effects (kind, record, version, action, content)
-    SELECT 'row', row.zoho_item_id, CASE WHEN gone THEN 0 ELSE COALESCE(row.price, 0)::integer END,
+    SELECT 'row', row.zoho_item_id, CASE WHEN gone THEN COALESCE(stamped.version, 0) ELSE COALESCE(row.price, 0)::integer END,
            CASE WHEN gone THEN 'delete' ELSE 'write' END, COALESCE(row.name, '')
-      FROM (SELECT (CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END).*) AS row;
+      FROM (SELECT (CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END).*) AS row
+      LEFT JOIN (SELECT source_entity_id, effects_version(modified_at) AS version
+                   FROM tds_record_state WHERE entity_type = 'product') AS stamped
+        ON stamped.source_entity_id = row.zoho_item_id;
     RETURN NULL;
 END
 $$;
