@@ -25,7 +25,7 @@ class Case(Struct, kw_only=True, eq=False, gc=False):
         facets: The facets to write.
         action: What the audit trail will call it; empty when nothing changes.
         rows: Rows written or removed, children included.
-        after_text: `after` as JSON, when it has been encoded already.
+        row_text: `row` as JSON, once its upsert needed it; of a new row the audit trail's `after`, but for children.
     """
 
     id: str
@@ -42,7 +42,7 @@ class Case(Struct, kw_only=True, eq=False, gc=False):
     before: Object | None = None
     after: Object | None = None
     rows: int = 0
-    after_text: str | None = None
+    row_text: str | None = None
 
     @classmethod
     def of(cls, task: Task, mapped: Mapped | None, state: State | None) -> Case:
@@ -75,4 +75,3 @@ class Case(Struct, kw_only=True, eq=False, gc=False):
             self.before = {**(self.before or {}), **before}
         if after is not None:
             self.after = {**(self.after or {}), **after}
-            self.after_text = None

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from actors.case import Case
-from actors.zoho import changes
+from actors.zoho import changes, rows
 from actors.zoho.changes import Object
 from actors.zoho.documents import Mapped, Values
 from actors.zoho.entities import Entity
@@ -39,6 +39,14 @@ class Work(Struct, frozen=True, gc=False):
 
     task: Task
     mapped: Mapped | None
+
+
+class _Result(Struct, frozen=True, gc=False):
+    """What a completed task says of itself."""
+
+    local_id: str | None
+    action: str
+    rows: int
 
 
 class Effect(Struct, frozen=True, kw_only=True):
@@ -111,10 +119,12 @@ async def _read(connection: Connection, entity: Entity, cases: Sequence[Case]) -
     """Lock and read the rows as they stand, so that the audit says what was really there."""
     if not cases:
         return
-    found = await connection.fetch(entity.target.read, [case.id for case in cases])
-    rows = {row[0]: row for row in found}
+    found = await connection.fetch(entity.target.read, records.listed(case.id for case in cases))
+    if not found:
+        return
+    stored = {row[0]: row for row in found}
     for case in cases:
-        row = rows.get(case.id)
+        row = stored.get(case.id)
         if row is not None:
             case.local_id = row[1]
             case.old = changes.stored_values(entity.target.fields, tuple(row)[2:])
@@ -144,15 +154,15 @@ def _merge(entity: Entity, case: Case) -> None:
     if row != case.old:
         case.row = row
         case.action = "insert" if missing else "update"
-        case.note(*changes.difference(fields, case.old, row))
+        if not missing:
+            case.note(*changes.difference(fields, case.old, row))
 
 
 async def _upsert_rows(connection: Connection, entity: Entity, cases: Sequence[Case]) -> tuple[str, ...]:
     if not cases:
         return ()
-    target = entity.target
-    rows = await connection.fetch(target.upsert, f"[{','.join(_row_json(target, case) for case in cases)}]")
-    written = {row[0]: row for row in rows}
+    texts = [_row_json(entity.target, case) for case in cases]
+    written = {row[0]: row for row in await connection.fetch(entity.target.upsert, f"[{','.join(texts)}]")}
     for case in cases:
         if case.id in written:
             case.local_id = written[case.id][1]
@@ -161,12 +171,9 @@ async def _upsert_rows(connection: Connection, entity: Entity, cases: Sequence[C
 
 
 def _row_json(target: Target, case: Case) -> str:
-    """A new row is in the audit trail just as the upsert wants it, so it is encoded once."""
     assert case.row is not None, "only rows that change are written"
-    if case.action != "insert":
-        return changes.row_json(target.names, target.fields, (case.id, *case.row))
-    case.after_text = changes.encoded(case.after) or "{}"
-    return changes.keyed(target.id_column, case.id, case.after_text)
+    case.row_text = target.text(case.row)
+    return rows.keyed(target.id_column, case.id, case.row_text)
 
 
 async def _replace_children(connection: Connection, children: Children, cases: Sequence[Case]) -> None:
@@ -176,17 +183,16 @@ async def _replace_children(connection: Connection, children: Children, cases: S
     for case in cases:
         assert case.mapped is not None, "only documents have children"
         before = old.get(case.id, {})
-        gone, rows = changes.children_difference(children.fields, before, case.mapped.children[children.table])
-        if gone or rows:
+        gone, new = changes.children_difference(children.fields, before, case.mapped.children[children.table])
+        if gone or new:
             removed += [(case.id, key) for key in gone]
-            written += [(case.id, key, *values) for key, values in rows.items()]
-            _note_children(case, children, changes.children_audit(children.fields, before, gone, rows))
-            case.rows += len(gone) + len(rows)
+            written += [(case.id, key, *values) for key, values in new.items()]
+            _note_children(case, children, changes.children_audit(children.fields, before, gone, new))
+            case.rows += len(gone) + len(new)
     if removed:
         await connection.execute(children.remove, *map(list, zip(*removed, strict=True)))
     if written:
-        texts = [changes.row_json(children.names, children.fields, row) for row in written]
-        await connection.execute(children.upsert, f"[{','.join(texts)}]")
+        await connection.execute(children.upsert, f"[{','.join(map(children.text, written))}]")
 
 
 def _note_children(case: Case, children: Children, difference: tuple[Object, Object]) -> None:
@@ -235,10 +241,10 @@ async def _delete(connection: Connection, entity: Entity, cases: Sequence[Case])
     for children in entity.target.children:
         old = await _children(connection, children, cases)
         for case in cases:
-            rows = old.get(case.id, {})
-            if rows:
-                case.note({children.table: changes.children_audit(children.fields, rows, rows, {})[0]}, None)
-                case.rows += len(rows)
+            gone = old.get(case.id, {})
+            if gone:
+                case.note({children.table: changes.children_audit(children.fields, gone, gone, {})[0]}, None)
+                case.rows += len(gone)
         if old:
             await connection.execute(children.clear, ids)
     await connection.execute(entity.target.delete, ids)
@@ -274,7 +280,15 @@ def _change(case: Case) -> Change:
         correlation_id=case.task.correlation_id,
         reason=case.task.reason,
     )
-    return Change(line, changes.encoded(case.before), case.after_text or changes.encoded(case.after))
+    return Change(line, changes.encoded(case.before), _after(case))
+
+
+def _after(case: Case) -> str | None:
+    """A new row is in the audit trail just as its upsert took it, so it is encoded once."""
+    after = changes.encoded(case.after)
+    if case.action != "insert" or case.row_text is None:
+        return after
+    return case.row_text if after is None else rows.joined(case.row_text, after)
 
 
 def _completion(case: Case) -> Completion:
@@ -283,5 +297,4 @@ def _completion(case: Case) -> Completion:
     outcome: Outcome = "unchanged" if stays else _OUTCOMES[case.verdict]
     if not case.action:
         return Completion(case.task.id, case.task.fence, outcome)
-    result = {"local_id": case.local_id, "action": case.action, "rows": case.rows}
-    return Completion(case.task.id, case.task.fence, outcome, _encode(result))
+    return Completion(case.task.id, case.task.fence, outcome, _encode(_Result(case.local_id, case.action, case.rows)))

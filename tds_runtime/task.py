@@ -46,7 +46,9 @@ class Change(Struct, frozen=True, kw_only=True):
         return None if self.payload is None else digest(self.payload)
 
 
-class Task(Struct, frozen=True):  # positional: one is made for each row claimed, in the order of queue/task.sql
+class Task(
+    Struct, frozen=True, gc=False
+):  # positional: one is made for each row claimed, in the order of queue/task.sql
     """A change in flight: (id, fence) is the lease; `payload` is None where only the record's id is known."""
 
     id: int
@@ -72,7 +74,7 @@ class Task(Struct, frozen=True):  # positional: one is made for each row claimed
     last_inbox_id: int | None
 
 
-class Completion(Struct, frozen=True):
+class Completion(Struct, frozen=True, gc=False):
     """A task is done; `result` is JSON: the local id, what was done, how many rows changed."""
 
     id: int

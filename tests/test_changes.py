@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
-from actors.zoho import changes
+from actors.zoho import changes, rows
 from actors.zoho.documents import Mapped
 from actors.zoho.finding import ABSENT
 from actors.zoho.target import Field
@@ -74,8 +74,10 @@ def test_only_children_that_differ_are_touched() -> None:
 
 
 def test_rows_travel_as_json() -> None:
-    """Keys come first, numbers stay numbers, JSON columns are embedded, and an encoded row can be given its key."""
-    text = changes.row_json(("id", *(field.name for field in FIELDS)), FIELDS, ("7", *OLD))
-    assert text == '{"id":"7","name":"a","price":1,"note":"old","extra":{"x":1},"shelf":"A1"}'
-    assert changes.keyed("id", '7"', '{"name":"a"}') == '{"id":"7\\"","name":"a"}'
-    assert changes.keyed("id", "7", "{}") == '{"id":"7"}'
+    """Nulls are left out, numbers stay numbers, JSON columns are embedded, and a row can be given its key."""
+    text = rows.row_text(("id", "odd$name", *(field.name for field in FIELDS)), {"extra"})
+    assert text(("7", None, *OLD)) == '{"id":"7","name":"a","price":1,"note":"old","extra":{"x":1},"shelf":"A1"}'
+    assert text((None, "x", None, None, None, None, None)) == '{"odd$name":"x"}'
+    assert rows.keyed("id", '7"', '{"name":"a"}') == '{"id":"7\\"","name":"a"}'
+    assert rows.keyed("id", "7", "{}") == '{"id":"7"}'
+    assert rows.joined("{}", '{"a":1}') == '{"a":1}'

@@ -1,8 +1,8 @@
 """Queue to tables: durably completed upserts a second, against the fastest peer and against the bare loop.
 
 A round measures each side once, one after the other, on one server and one event loop; the figures are medians over the
-rounds. Before each side the server writes everything out, and vacuums nothing by itself meanwhile, so that no side pays
-for what another one left.
+rounds. Each side's queue is vacuumed before; the server vacuums nothing by itself and makes no checkpoint meanwhile, so
+that no side pays for what another one left.
 """
 
 from __future__ import annotations

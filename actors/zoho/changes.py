@@ -46,7 +46,7 @@ def merged(fields: Sequence[Field], mapped: Mapped, old: Values | None, facets: 
     A column that the ERP owns is written when the row is new and never again.
     """
     if old is None:
-        if ABSENT not in mapped.values:
+        if not mapped.gaps:
             return mapped.values
         return tuple(
             field.default if value is ABSENT else value for field, value in zip(fields, mapped.values, strict=True)
@@ -107,19 +107,3 @@ def children_audit(fields: Sequence[Field], old: Rows, removed: Iterable[str], w
 def encoded(value: Object | None) -> str | None:
     """An object of the audit trail as JSON text."""
     return None if value is None else _encode(value).decode()
-
-
-def row_json(names: Sequence[str], fields: Sequence[Field], row: Sequence[Any]) -> str:
-    """A row as the JSON object that an upsert takes; it begins with its keys, the values of the fields follow."""
-    keys = len(names) - len(fields)
-    values = list(row)
-    for place, field in enumerate(fields, keys):
-        if field.type == "jsonb" and values[place] is not None:
-            values[place] = Raw(values[place].encode())
-    return _encode(dict(zip(names, values, strict=True))).decode()
-
-
-def keyed(name: str, key: str, encoded_row: str) -> str:
-    """A row that is encoded already, with its key put in front."""
-    head = _encode({name: key}).decode()
-    return head if encoded_row == "{}" else f"{head[:-1]},{encoded_row[1:]}"

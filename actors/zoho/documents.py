@@ -66,6 +66,7 @@ class Mapped(Struct, frozen=True, kw_only=True, gc=False):
         partial: Facets that it speaks about in part (a key is absent); `completed` makes them whole.
         children: Per child table that the document contains: values by key, in document order.
         unknown: Keys that are neither mapped nor listed as ignored.
+        gaps: Whether any value is, or may be, `ABSENT`.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Mapped(Struct, frozen=True, kw_only=True, gc=False):
     partial: frozenset[str]
     children: Mapping[str, Mapping[str, Values]]
     unknown: frozenset[str]
+    gaps: bool = True
 
 
 class Shape:
@@ -85,6 +87,7 @@ class Shape:
         self.fields = tuple(fields)
         self._readers = {kind: _readers(source.columns, kind) for kind in CONTAINED}
         self._walks = {kind: _walk(source.columns, kind) for kind in CONTAINED}
+        self._gaps = any(column.facet not in CONTAINED["list"] for column in source.columns.values())
         self._facets = {facet: _picker(fields, facet) for facet in FACETS}
         self._children = tuple(_Rows(child) for child in source.children)
         self._id = finder(source.record.id)
@@ -119,6 +122,7 @@ class Shape:
             partial=partial,
             children=children,
             unknown=unknown,
+            gaps=kind != "list" or self._gaps,
         )
 
     def identity(self, document: Document) -> str:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from actors.zoho import mapping
 from actors.zoho.mapping import Type
+from actors.zoho.rows import RowText, row_text
 from tds_runtime import sql
 
 LONGEST_NAME = 63
@@ -57,11 +58,15 @@ class Field(Struct, frozen=True, kw_only=True):
 
 
 class Children(Struct, frozen=True, kw_only=True):
-    """A compiled child table: its name is its facet's name; `names` are the columns as `upsert` takes them."""
+    """A compiled child table: its name is its facet's name; `names` are the columns as `upsert` takes them.
+
+    `text` writes a row as `upsert` takes it, parent and key first.
+    """
 
     table: str
     names: tuple[str, ...]
     fields: tuple[Field, ...]
+    text: RowText
     read: str
     upsert: str
     remove: str
@@ -70,12 +75,16 @@ class Children(Struct, frozen=True, kw_only=True):
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """A compiled target table with its statements; `names` are the columns as `upsert` takes them."""
+    """A compiled target table with its statements; `names` are the columns as `upsert` takes them.
+
+    `text` writes the values of a row, without its id, as `upsert` and the audit trail take them.
+    """
 
     table: str
     id_column: str
     names: tuple[str, ...]
     fields: tuple[Field, ...]
+    text: RowText
     children: tuple[Children, ...]
     on_delete: Literal["deactivate", "delete", "keep"]
     active: str
@@ -124,6 +133,7 @@ def compiled(shape: mapping.Target, fields: Sequence[Field], children: Sequence[
         id_column=shape.id_column,
         names=(shape.id_column, *(field.name for field in fields)),
         fields=tuple(fields),
+        text=_row_text([], fields),
         children=tuple(children),
         on_delete=shape.on_delete,
         active=shape.active,
@@ -172,6 +182,7 @@ def compiled_children(parent: mapping.Target, shape: mapping.Child, fields: Sequ
         table=shape.table,
         names=(shape.parent_column, shape.key_column, *(field.name for field in fields)),
         fields=tuple(fields),
+        text=_row_text([shape.parent_column, shape.key_column], fields),
         read=_text(
             "read_children",
             **texts,
@@ -202,6 +213,10 @@ def compiled_children(parent: mapping.Target, shape: mapping.Child, fields: Sequ
             parent_key=quote(parent.local_id if local else parent.id_column),
         ),
     )
+
+
+def _row_text(keys: Sequence[str], fields: Sequence[Field]) -> RowText:
+    return row_text([*keys, *(f.name for f in fields)], {f.name for f in fields if f.type == "jsonb"})
 
 
 def _text(name: str, **parts: str) -> str:

@@ -473,7 +473,7 @@ async def test_the_hot_statements_use_their_indexes(queue: Queue, mapped: Entiti
     async with queue.database.transaction() as connection:
         await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         await connection.execute(f"PREPARE look AS {mapped['product'].target.read}")
-        rows = await connection.fetch("EXPLAIN EXECUTE look(ARRAY['1', '2'])")
+        rows = await connection.fetch("""EXPLAIN EXECUTE look('["1", "2"]')""")
         await connection.execute("DEALLOCATE look")
     plan = "\n".join(row[0] for row in rows)
     assert "products_zoho_item_id_key" in plan

@@ -107,6 +107,6 @@ async def test_state_is_read_by_its_key(database: Database, name: str) -> None:
         " SELECT 'product', number::text FROM generate_series(1, 20000) AS number"
     )
     await database.execute("ANALYZE tds_record_state")
-    found = await plan(database, sql.load(name), "'product'", "ARRAY['1', '2', '3']")
+    found = await plan(database, sql.load(name), "'product'", """'["1", "2", "3"]'""")
     assert "tds_record_state_pkey" in found
     assert "Seq Scan" not in found

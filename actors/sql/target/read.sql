@@ -2,6 +2,6 @@
 -- in a circle. Relies on the unique index on the id column. {placeholders} are filled in once, when a mapping is compiled.
 SELECT t.{id}::text AS source_id, {local} AS local_id{columns}
 FROM {table} AS t
-WHERE t.{id} = ANY ($1::text[])
+WHERE t.{id} = ANY (ARRAY(SELECT json_array_elements_text($1::json)))
 ORDER BY t.{id}
 FOR NO KEY UPDATE OF t

@@ -1,8 +1,8 @@
 -- Notes which versions are stored now and what the effect changed, in one round trip. Relies on the primary key, on one
 -- row per record in $2, in key order, and on being the only writer of these records (lock.sql came before in this
 -- transaction). Rows come as JSON texts: encoding eighteen arrays costs the client several times as much; before and after
--- come as arrays of texts, so that the large ones are read once.
--- $1 entity_type, $2 states, $3 audit lines, $4 their before, $5 their after
+-- come beside them, with a character between that no JSON has, so that the large ones are read once.
+-- $1 entity_type, $2 states, $3 audit lines, $4 their before, $5 their after ('' for none)
 WITH state AS (
     INSERT INTO tds_record_state AS s (
         entity_type, source_entity_id, variant, modified_at, observed_at, tombstoned_at, facets, current_facets)
@@ -24,6 +24,6 @@ FROM ROWS FROM (
     json_to_recordset($3::json) AS (
         source_entity_id text, action text, local_id text, source_modified_at timestamptz, task_id bigint, run_id bigint,
         correlation_id text, reason text),
-    unnest($4::text[]),
-    unnest($5::text[])
+    string_to_table($4::text, E'\x1e', ''),
+    string_to_table($5::text, E'\x1e', '')
 ) AS i (id, action, local_id, modified_at, task_id, run_id, correlation_id, reason, before, after)
