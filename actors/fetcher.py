@@ -104,12 +104,13 @@ class Desk:
         self._finished = anyio.Event()
         self._claiming = anyio.CancelScope()
         self._held: dict[int, Task] = {}
+        self._in_doubt = False
         self._closed: dict[str, float] = {}
 
     async def open(self) -> None:
         """Work until the actor is to stop; tasks in hand then go back untouched."""
         self._ctx.ready()  # with the database away the daemon starts all the same
-        await self._ride_out(lambda: self._queue.return_own(list(self._apis), ("fetch",)))
+        await self._return_own()
         sender, tasks = anyio.create_memory_object_stream[Task](0)
         answers, findings = anyio.create_memory_object_stream[Finding](self._options.batch)
         try:
@@ -134,6 +135,11 @@ class Desk:
             self._woken.set()
         self._claiming.cancel()
 
+    async def _return_own(self) -> None:
+        """Put back what is ours by the queue: an earlier life held it, or the answer to a claim was lost."""
+        self._in_doubt = False
+        await self._ride_out(lambda: self._queue.return_own(list(self._apis), ("fetch",)))
+
     async def _give_back(self) -> None:
         leases = [(task.id, task.fence) for task in self._held.values()]
         with anyio.CancelScope(shield=True), anyio.move_on_after(5):
@@ -148,11 +154,13 @@ class Desk:
         """Claim what can be asked for now; permits come first, so that nobody waits with a lease in hand."""
         while not self._ctx.stopping.is_set():
             self._woken = anyio.Event()
-            names = self._open_entities()
+            if self._forgotten():
+                await self._return_own()
+            names = [] if self._in_doubt else self._open_entities()
             tasks = await self._take(names) if names else []
             for task in tasks:
                 await sender.send(task)
-            if not tasks:
+            if not tasks and not self._forgotten():
                 await self._idle()
 
     async def _take(self, names: Sequence[str]) -> list[Task]:
@@ -162,10 +170,27 @@ class Desk:
             permits = await self._ride_out(lambda: limiter.acquire(wanted))
         await self._ride_out(lambda: self._clock.set(self._database))
         with anyio.CancelScope(shield=True):  # what was claimed must be known, or it waits for its lease to end
-            tasks = await self._ride_out(lambda: self._queue.claim(names, ("fetch",), permits))
+            tasks = await self._claimed(names, permits)
         self._held.update((task.id, task) for task in tasks)
         limiter.give_back(permits - len(tasks))
         return tasks
+
+    def _forgotten(self) -> bool:
+        """Whether all that is ours by the queue is what a lost answer was about."""
+        return self._in_doubt and not self._held
+
+    async def _claimed(self, names: Sequence[str], permits: int) -> list[Task]:
+        tries = 0
+
+        async def claim() -> list[Task]:
+            nonlocal tries
+            tries += 1
+            return await self._queue.claim(names, ("fetch",), permits)
+
+        try:
+            return await self._ride_out(claim)
+        finally:
+            self._in_doubt = tries > 1
 
     def _closed_apis(self) -> dict[str, float]:
         """APIs that take no calls, and until when (seconds since the epoch)."""
@@ -228,6 +253,8 @@ class Desk:
         finally:
             for finding in batch:
                 self._held.pop(finding.task.id, None)
+            if self._forgotten():
+                self._woken.set()
         self._ctx.beat()
         log.debug("details.settled", **settled.outcomes)
         if settled.entities:

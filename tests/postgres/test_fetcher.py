@@ -11,7 +11,9 @@ from fixtures.works import Works
 from tds_runtime import breaker
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
+from tds_runtime.errors import DatabaseGone
 from tds_runtime.limiter import Budget
+from tds_runtime.queue import SYNC, Queue
 from tds_runtime.task import Change
 
 pytestmark = pytest.mark.anyio
@@ -170,6 +172,27 @@ async def test_what_is_in_hand_goes_back_on_stop(database: Database, sandbox: Sa
     rows = await database.fetch("SELECT status, attempt_count FROM tds_sync_queue_live")
     assert {(row["status"], row["attempt_count"]) for row in rows} == {("pending", 0)}
     assert len(rows) == 8
+
+
+async def test_a_claim_whose_answer_was_lost_is_taken_again(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fetches that were claimed and never heard of are made at once, not when somebody finds them stuck."""
+    claim, lost = Queue.claim, []
+
+    async def deaf(self: Queue, names: Any, operations: Any = SYNC, limit: int | None = None) -> Any:
+        tasks = await claim(self, names, operations, limit)
+        if tuple(operations) == ("fetch",) and tasks and not lost:
+            lost.extend(tasks)
+            raise DatabaseGone("the answer was lost")
+        return tasks
+
+    monkeypatch.setattr(Queue, "claim", deaf)
+    ids = [one["invoice_id"] for one in sandbox.truth("invoices")][:5]
+    async with Works(database, sandbox, names=["invoice"]).running() as works:
+        await put(works, "invoice", *ids)
+        await settled(works, 5, "completed")
+    assert lost
 
 
 async def test_the_reserve_is_left_to_changes(database: Database, sandbox: Sandbox) -> None:
