@@ -14,6 +14,7 @@ class Backoff(Struct, frozen=True):
 
     `jitter` is the share of a delay that chance may take away, from 0 (none) to 1 (all of it); chance only ever
     shortens, so `cap` holds. A life that was *ready* for at least `reset_after` seconds starts the row anew.
+    Raises SpecError for values out of range.
     """
 
     initial: float = 0.1

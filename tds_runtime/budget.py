@@ -16,7 +16,8 @@ class Budget(Struct, frozen=True):
     """At most `restarts` restarts within any `per` seconds; one more is too many.
 
     The window is inclusive at both ends, as in OTP. Its clock is the crashed child's own running time: a crash does
-    not age while its child waits for its next start, so a long backoff can never empty the window.
+    not age while its child waits for its next start, so a long backoff can never empty the window. Raises SpecError
+    for values out of range.
     """
 
     restarts: int = 3

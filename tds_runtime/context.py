@@ -19,7 +19,7 @@ class Context:
     """One incarnation as its actor sees it. `Context()` alone is enough to call an actor's function in a test.
 
     `path` names the slot in the tree, `incarnation` counts its lives from 1, `stopping` is set when the actor is to
-    finish what it holds and return.
+    finish what it holds and return, `is_ready` tells whether it was said to be up.
     """
 
     __slots__ = ("_on_ready", "_pulse", "incarnation", "is_ready", "path", "stopping")

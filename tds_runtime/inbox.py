@@ -25,8 +25,8 @@ def _nothing() -> None:
 class Inbox(Generic[M]):
     """What an actor reads from. A message is held until the next is asked for; that acknowledges it.
 
-    One task reads at a time. When the actor is to stop, the inbox ends: iteration stops, `receive` gives None, `batch`
-    gives an empty list, and `ended` is true.
+    One task reads at a time; a second one gets a RuntimeError. When the actor is to stop, the inbox ends: iteration
+    stops, `receive` gives None, `batch` gives an empty list, and `ended` is true.
     """
 
     __slots__ = ("_on_first", "_reading", "box", "ended")
@@ -65,6 +65,7 @@ class Inbox(Generic[M]):
     async def batch(self, limit: int, within: float = 0.0) -> list[M]:
         """Hold up to `limit` messages at once: waits for the first, then `within` seconds at most for the others.
 
+        By default it takes what is there. The next call acknowledges all of them.
         An empty list means that the inbox has ended.
         """
         first = await self._next(inf)
@@ -84,7 +85,7 @@ class Inbox(Generic[M]):
             answer.reply(value)
 
     def correlation(self, message: M) -> str:
-        """The correlation id that came with a held message."""
+        """The correlation id that came with a held message; empty when it came without one, or is not held."""
         for envelope in self.box.leased:
             if envelope.message is message:
                 return envelope.correlation

@@ -39,7 +39,8 @@ class Mailbox(Struct, frozen=True):
 
     `block` makes `tell` wait, `reject` raises MailboxFull, `drop_oldest` and `drop_newest` count what they drop, and
     `conflate` replaces the waiting message of the same `key` in its place in the row (without a key function, equal
-    messages are one) and waits when it is full of different keys. Questions are never conflated.
+    messages are one) and waits when it is full of different keys. Questions are never conflated. `capacity` counts
+    messages that wait, not those in hand. Raises SpecError for a capacity below 1 and for a key without `conflate`.
     """
 
     capacity: int = 256

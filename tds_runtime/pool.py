@@ -49,7 +49,8 @@ class Pool(Supervisor, Generic[P, M], frozen=True, eq=False, kw_only=True):
     """Any number of children of one actor, started and stopped by name while the tree runs.
 
     A child that crashes is restarted as the actor's options say; one that has ended for good is forgotten. All
-    children stop at the same time. `limit` bounds their number.
+    children stop at the same time. `limit` bounds their number. A pool that is started again is empty. Raises
+    SpecError for fixed children and for any strategy but one_for_one.
     """
 
     template: Actor[P, M]
@@ -66,7 +67,8 @@ class Pool(Supervisor, Generic[P, M], frozen=True, eq=False, kw_only=True):
     async def start(self, name: str, /, *args: P.args, **kwargs: P.kwargs) -> Ref[M]:
         """Start one more child and wait until it is ready.
 
-        Raises StartFailed (and keeps nothing of it), AlreadyRunning, PoolFull or NotRunning.
+        Raises StartFailed (and keeps nothing of it), AlreadyRunning, PoolFull or NotRunning; TypeError when the
+        dependencies do not fit.
         """
         spec = replace(self.template(*args, **kwargs).named(name), address=self.port.address(name))
         arrival = self.port.running(self.name).add(spec, self.limit)
@@ -85,7 +87,7 @@ class Pool(Supervisor, Generic[P, M], frozen=True, eq=False, kw_only=True):
         await pool.remove(slot).arrived.wait()
 
     def ref(self, name: str) -> Ref[M]:
-        """The way to reach the child of this name, whenever there is one."""
+        """The way to reach the child of this name, when there is one: NotRunning before, Stopped after."""
         return Ref(self.port.address(name))
 
 
@@ -105,7 +107,10 @@ class Partitions(Supervisor, Generic[M], frozen=True, eq=False, kw_only=True):
 
 
 def partitions(name: str, spec: Spec[M], count: int, key: Callable[[M], Hashable], **options: Any) -> Partitions[M]:
-    """`count` children like `spec`, named 0 to count - 1, behind one reference; `options` are a supervisor's."""
+    """`count` children like `spec`, named 0 to count - 1, behind one reference; `options` are a supervisor's.
+
+    Raises SpecError for a count below 1.
+    """
     if count < 1:
         raise SpecError(f"{name}: there is at least one partition, got {count}")
     children = [spec.named(str(number)) for number in range(count)]

@@ -106,7 +106,7 @@ class Ref(Generic[T_contra]):
     def offer(self, message: T_contra) -> bool:
         """Put a message into the mailbox if that needs no waiting; False when it was not taken, for whatever reason.
 
-        Raises WrongMessage.
+        With `drop_oldest` there is always room. Raises WrongMessage.
         """
         box = self.address.box
         if box is None or box.closed:
@@ -153,13 +153,16 @@ class Ref(Generic[T_contra]):
             answer.abandoned = True
 
     def monitor(self) -> Monitor:
-        """Learn of the next end of an incarnation; counts from this call on."""
+        """Learn of the next end of an incarnation, from this call on, for as long as somebody holds what it returns.
+
+        Raises NotRunning.
+        """
         if self.address.watchers is None:
             raise NotRunning(f"{self.address} is not in a running tree")
         return self.address.watchers.watch()
 
     def statistics(self) -> Statistics:
-        """The mailbox now."""
+        """The mailbox now; raises NotRunning."""
         return self._box().statistics()
 
     def _box(self) -> Box[Any]:

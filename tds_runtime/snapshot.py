@@ -13,8 +13,9 @@ from tds_runtime.spec import Spec
 class Snapshot(Struct, frozen=True, kw_only=True):
     """One child of the tree at one moment; all times are seconds.
 
-    `restarts` counts incarnations after the first, `uptime` is that of the living one, `leased_age` is the time since
-    the last sign of progress on the messages in hand.
+    `kind` is "actor" or "supervisor". `restarts` counts incarnations after the first, `uptime` is that of the living
+    one, `last_error` is type and message of the last failure of any, `waiting` names its waits, `leased_age` is the
+    time since the last sign of progress on the messages in hand. What does not apply is empty, 0 or None.
     """
 
     path: str

@@ -51,6 +51,8 @@ class _Named(Struct, frozen=True, eq=False):
 class Child(_Named, frozen=True, eq=False, kw_only=True):
     """What every child of a supervisor has, be it an actor or another supervisor. All times are seconds.
 
+    `name` is one part of a path: not empty, no slash, unique among its siblings. Raises SpecError for what cannot run.
+
     - `restart`: "permanent" always, "transient" after a crash or a kill, "temporary" never.
     - `significant`: its end for good can end its supervisor, see `Supervisor.auto_shutdown`.
     - `backoff`: delays between tries.
@@ -129,11 +131,11 @@ class Spec(Child, Generic[M], frozen=True, eq=False, kw_only=True):
         return Ref(self.address)
 
     def named(self, name: str) -> Self:
-        """The same actor under another name."""
+        """The same actor under another name, with a reference of its own."""
         return replace(self, name=name, address=Address(name))
 
     def options(self, **changes: Unpack[Settings]) -> Self:
-        """The same actor with other options; an unknown option is refused."""
+        """The same actor with other options, and a reference of its own; an unknown option raises SpecError."""
         _refuse_unknown(changes)
         return replace(self, **changes, address=Address(self.name))
 
@@ -141,8 +143,11 @@ class Spec(Child, Generic[M], frozen=True, eq=False, kw_only=True):
 class Supervisor(Child, frozen=True, eq=False, kw_only=True):
     """A child that starts, restarts and stops other children, in order.
 
-    `budget` is what its children may spend together; more makes the supervisor fail, which is one crash for its own
-    supervisor. `auto_shutdown` ends it when one or all of its significant children have ended for good.
+    `strategy` says who is started again when one crashes: "one_for_one" that child, "rest_for_one" also those after it,
+    "one_for_all" all. `budget` is what its children may spend together; more makes the supervisor fail, which is one
+    crash for its own supervisor. `auto_shutdown` ends it when one ("any_significant") or all ("all_significant") of
+    its significant children have ended for good. `start_timeout` and `stop` are endless: its children have theirs.
+    Raises SpecError for two children of one name and for a significant child without `auto_shutdown`.
     """
 
     strategy: Strategy = "one_for_one"
@@ -166,7 +171,7 @@ class Supervisor(Child, frozen=True, eq=False, kw_only=True):
 
 
 class Actor(Generic[P, M]):
-    """An actor's function and its options; calling it with the dependencies makes a spec."""
+    """An actor's function (`.function`) and its options; calling it with the dependencies makes a spec."""
 
     def __init__(
         self, function: Callable[..., Coroutine[Any, Any, None]], settings: Settings, namespace: Mapping[str, Any]
@@ -181,7 +186,10 @@ class Actor(Generic[P, M]):
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Spec[M]:
-        """Place the dependencies; raises TypeError when they do not fit the function."""
+        """A spec with these dependencies, named after the function.
+
+        Raises TypeError when they do not fit the function, SpecError when the type of its messages does not exist.
+        """
         inspect.signature(self.function).bind(*(None,) * (1 + self._reads), *args, **kwargs)
         if not self._resolved and not self._resolve({}):
             raise SpecError(f"{self.function.__qualname__}: the type of its messages is not importable at run time")
@@ -220,6 +228,8 @@ def actor(**settings: Unpack[Settings]) -> _Decorator:
     """Make an actor of an async function that takes a Context, perhaps an Inbox, and then its dependencies.
 
     Calling the actor with the dependencies makes its spec; the plain function stays reachable as `.function`.
+    `Spec` explains the settings. Raises SpecError for an unknown one, and for a function that is not async or takes
+    no context.
     """
     _refuse_unknown(settings)
 
@@ -232,7 +242,10 @@ def actor(**settings: Unpack[Settings]) -> _Decorator:
 def child(
     function: Callable[[Context], Coroutine[Any, Any, None]], *, name: str = "", **settings: Unpack[Settings]
 ) -> Spec[Never]:
-    """A spec for a plain async function that needs nothing but its context."""
+    """A spec for a plain async function that needs nothing but its context; the function's name is the default.
+
+    Raises SpecError as `actor` does.
+    """
     _refuse_unknown(settings)
     made: Actor[[], Never] = Actor(function, settings, {})
     return made().named(name) if name else made()
