@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
 import msgspec
 from faults.checker import check
 from faults.evidence import gather, sample
+from faults.history import Line
 from faults.place import execute
 from faults.traffic import OK, REFUSED, UNREACHABLE, Traffic
 from faults.warm import Warm
@@ -34,10 +36,10 @@ async def settled(dsn: str, within: float = 60.0) -> float:
     return time.monotonic() - began
 
 
-async def violations(dsn: str, flow: Traffic, *daemons: Warm) -> dict[str, int | str]:
+async def violations(dsn: str, history: Sequence[Line], *daemons: Warm) -> dict[str, int | str]:
     """Let the checker judge, once nothing waits: how many violations there are, and the first of them."""
     samples = [sample(daemon.pid, 0) for daemon in daemons if daemon.returncode is None]
-    evidence = await gather(dsn, flow.history.lines, logs=[daemon.log for daemon in daemons], samples=samples)
+    evidence = await gather(dsn, history, logs=[daemon.log for daemon in daemons], samples=samples)
     found = check(evidence)
     return {"violations": len(found), **({"first_violation": str(found[0])} if found else {})}
 

@@ -273,7 +273,7 @@ async def outages(
         **await aftermath.connections(dsn),
         "descriptors_more": aftermath.descriptors(daemon) - files,
         "restarts": aftermath.troubles(daemon) - before,
-        **await aftermath.violations(dsn, flow, daemon),
+        **await aftermath.violations(dsn, flow.history.lines, daemon),
     }
     fine = passed(figures) and daemon.returncode is None
     assert await daemon.stop() == 0
