@@ -17,7 +17,11 @@ from tds_runtime.spec import Spec, Supervisor
 
 
 class Control:
-    """A tree by its paths. Everything here is asked of the supervisors, which do it in their own time."""
+    """A tree by its paths, such as "tds/work/product"; the first part is the root's name.
+
+    Everything here is asked of the supervisors, which do it in their own time. A path that leads nowhere raises
+    NoSuchChild, a tree or supervisor that does not run NotRunning.
+    """
 
     def __init__(self, tree: Supervisor) -> None:
         check(tree)

@@ -232,8 +232,10 @@ def run(
     - `garbage`: what is done about Python's collector of cyclic garbage. "hold": it searches the whole heap less often
       while the tree starts; "freeze": also, what stands when the tree is ready is exempt until the tree has ended;
       "leave": nothing. The default is "freeze" for whoever owns the process, and "hold" elsewhere.
+    - `random`: where jitter comes from; a seeded one makes delays repeatable.
 
-    A single actor is run under a supervisor of its own. Raises SpecError; entering raises StartFailed.
+    A single actor is run under a supervisor of its own, called "main". Raises SpecError; entering raises StartFailed,
+    and SignalsTaken when somebody else handles SIGTERM already.
     """
     if not isinstance(tree, Supervisor):
         tree = Supervisor("main", children=[tree])
