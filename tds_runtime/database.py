@@ -19,6 +19,7 @@ from msgspec import Struct
 from tds_runtime import embedded, sqlstate
 from tds_runtime.connection import Connection, commit, cut, roll_back, storable
 from tds_runtime.errors import DatabaseGone
+from tds_runtime.hosts import Hosts
 from tds_runtime.values import Duration
 
 __all__ = ["Connection", "Database", "Options", "PoolStatistics", "Statistics", "storable"]
@@ -32,7 +33,9 @@ QUOTED = str.maketrans({'"': '""'})
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section [database]: where Postgres is, and how patient its clients are.
 
-    `dsn` is a connection URL, or the word "embedded" for the Postgres from the wheel, kept in `data_directory`.
+    `dsn` is a connection URL, or the word "embedded" for the Postgres from the wheel, kept in `data_directory`. With a
+    standby it names both, `postgresql://user@one,two/erp?target_session_attrs=read-write`: after a fail-over the other
+    one is found without a restart.
     """
 
     dsn: str
@@ -220,10 +223,10 @@ class Database:
         options = self.options
         pool = asyncpg.create_pool(
             options.resolved,
+            connect=Hosts(options.resolved, options.acquire_timeout).connect,
             min_size=0,
             max_size=size,
             command_timeout=options.command_timeout,
-            timeout=options.acquire_timeout,
             init=_durable,
             reset=_keep,
             server_settings=self._settings(),

@@ -1,14 +1,20 @@
 """Transactions, outages and deadlines against a real server."""
 
+import sys
 from contextlib import suppress
+from pathlib import Path
 
+import anyio
 import asyncpg
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tds_runtime.database import Database, Options
 from tds_runtime.errors import DatabaseGone, Error
 
 pytestmark = pytest.mark.anyio
+
+BYSTANDER = Path(__file__).with_name("bystander.py")
 
 
 async def test_a_transaction_commits(database: Database) -> None:
@@ -96,3 +102,22 @@ async def test_a_read_only_server_makes_connections_be_replaced(database: Databa
         with pytest.raises(DatabaseGone, match="25006"):
             await connection.execute("CREATE TABLE thing ()")
     assert await database.fetchval("SELECT pg_backend_pid()") != before
+
+
+async def test_killed_connections_leave_no_noise(database: Database, database_dsn: str) -> None:
+    """Killed idle, in a transaction, in a statement, before they are given back or closed: nobody says a word."""
+    kill = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = 'bystander'"
+    script = [sys.executable, "-X", "dev", "-W", "error", str(BYSTANDER), database_dsn]
+    async with await anyio.open_process(script) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        steps = BufferedByteReceiveStream(process.stdout)
+        with anyio.fail_after(30):
+            for expected in (4, 1, 2):
+                assert await steps.receive_until(b"\n", 10) == b"kill"
+                assert await database.fetchval(kill) >= expected
+                await process.stdin.send(b"\n")
+            said = b"".join([chunk async for chunk in process.stderr])
+            status = await process.wait()
+    assert (status, said.decode()) == (0, "")
