@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import resources
+from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
+
+from tds_runtime import sql
 
 Point = Literal["before", "sent", "replied"]
 Action = Literal["close", "reset", "blackhole", "delay", "call"]
@@ -70,3 +74,14 @@ class Trip(Struct, frozen=True, kw_only=True):
 
 
 NOTHING = Plan()
+
+
+def operations() -> dict[str, str]:
+    """What the statements of both packages are called, by their text: the names of their files."""
+    named: dict[str, str] = {}
+    for package in ("tds_runtime", "actors"):
+        root = Path(str(resources.files(package))) / "sql"
+        for path in sorted(root.rglob("*.sql")):
+            name = str(path.relative_to(root).with_suffix(""))
+            named[sql.load(name, package=package)] = name
+    return named
