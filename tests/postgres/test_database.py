@@ -107,7 +107,7 @@ async def test_a_read_only_server_makes_connections_be_replaced(database: Databa
 async def test_killed_connections_leave_no_noise(database: Database, database_dsn: str) -> None:
     """Killed idle, in a transaction, in a statement, before they are given back or closed: nobody says a word."""
     kill = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = 'bystander'"
-    script = [sys.executable, "-X", "dev", "-W", "error", str(BYSTANDER), database_dsn]
+    script = [sys.executable, "-W", "error", str(BYSTANDER), database_dsn]
     async with await anyio.open_process(script) as process:
         assert process.stdin is not None
         assert process.stdout is not None
