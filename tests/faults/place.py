@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 SECRET = "aSecretForTheTests2026"
 ENTITIES = ("product", "invoice", "customer", "price_list")  # an invoice refers to its customer, which has a price list
 TEMPLATE = "place_template"
+MEMORY = Path("/dev/shm")
 SETTINGS = {"max_connections": "200", "shared_buffers": "64MB"}
 EFFECTS = (Path(__file__).parent / "effects.sql").read_text()
 CONFIGURATION = """\
@@ -135,6 +137,16 @@ class Place:
         async with Database(Options(dsn=self.dsn(TEMPLATE))).opened() as database:
             await migrate.apply(database, statements=absent.statements(entities.load(self.entities).tables))
         await execute(self.dsn(TEMPLATE), EFFECTS)
+
+
+@contextmanager
+def ground() -> Iterator[Path]:
+    """A temporary directory, in memory where there is room, which the user that Postgres runs as may enter."""
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30
+    with tempfile.TemporaryDirectory(dir=MEMORY if roomy else None, prefix="faults-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
 
 
 @asynccontextmanager
