@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Raw
 
 from tds_runtime.database import storable
 from tds_runtime.task import Change, Completion, Failure, Fetched, Selection, digest
+
+SEPARATOR = "\x1e"
+"""Between JSON texts: none of them has it, because control characters are escaped there."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -37,18 +39,15 @@ def of_changes(changes: Sequence[Change]) -> tuple[str, list[bytes | None]]:
     return encoded(rows), [one.payload for one in changes]
 
 
-def of_completions(completions: Sequence[Completion]) -> str:
-    """For queue/complete: rows as JSON."""
-    rows = [
-        {
-            "id": one.id,
-            "fence": one.fence,
-            "new_outcome": one.outcome,
-            "new_result": None if one.result is None else Raw(one.result),
-        }
-        for one in by_id(completions)
-    ]
-    return encoded(rows)
+def of_completions(completions: Sequence[Completion]) -> tuple[str, str, str, str]:
+    """For queue/complete: ids, fences and outcomes as the texts of arrays, and the results."""
+    ordered = by_id(completions)
+    return (
+        f"{{{','.join([str(one.id) for one in ordered])}}}",
+        f"{{{','.join([str(one.fence) for one in ordered])}}}",
+        f"{{{','.join([one.outcome for one in ordered])}}}",
+        SEPARATOR.join(["" if one.result is None else one.result.decode() for one in ordered]),
+    )
 
 
 def by_id(given: Sequence[Any]) -> list[Any]:

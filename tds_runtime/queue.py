@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from random import Random
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from tds_runtime import columns, sql
@@ -43,12 +43,14 @@ __all__ = [
 SYNC: tuple[Operation, ...] = ("upsert", "delete")
 ALL = Selection()
 AT_A_TIME = 1000  # rows a maintenance statement moves at most
+MOST = 1000
+"""The greatest batch; queue/pick.sql says it too."""
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section [queue]: `batch` tasks a claim, `workers` batches in flight per entity, and how patient failures are."""
 
-    batch: int = 100
+    batch: Annotated[int, Meta(ge=1, le=MOST)] = 100
     workers: int = 2
     poll: Duration = Duration("1s")
     lease: Duration = Duration("60s")
@@ -116,7 +118,7 @@ class Queue:
             LeaseLost: at least one lease is another owner's by now; let the transaction roll back.
         """
         if completions:
-            finished = await connection.fetchval(sql.load("queue/complete"), columns.of_completions(completions))
+            finished = await connection.fetchval(sql.load("queue/complete"), *columns.of_completions(completions))
             _all_held(finished, len(completions))
 
     async def complete_and_claim(
@@ -125,7 +127,7 @@ class Queue:
         """Finish tasks and take the next of the entity in one round trip, in the caller's transaction."""
         rows = await connection.fetch(
             sql.load("queue/complete_and_claim"),
-            columns.of_completions(completions), entity_type, limit or self.options.batch, self.boot_id,
+            *columns.of_completions(completions), entity_type, limit or self.options.batch, self.boot_id,
         )  # fmt: skip
         _all_held(rows[0][0], len(completions))
         return await _whole(connection, [Task(*row[1:]) for row in rows if row[1] is not None])

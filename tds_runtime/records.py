@@ -14,12 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from tds_runtime import sql
+from tds_runtime.columns import SEPARATOR
 from tds_runtime.database import Connection
 
 Verdict = Literal["write", "unchanged", "superseded", "refetch", "delete"]
 
 _NOTHING: Mapping[str, str] = {}
-_SEPARATOR = "\x1e"  # no JSON text has it, because control characters are escaped there
 _decode_facets = msgspec.json.Decoder(dict[str, str]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -227,8 +227,8 @@ async def write(
         entity_type,
         _encode(rows).decode(),
         _encode([change.line for change in changes]).decode(),
-        _SEPARATOR.join([change.before or "" for change in changes]),
-        _SEPARATOR.join([change.after or "" for change in changes]),
+        SEPARATOR.join([change.before or "" for change in changes]),
+        SEPARATOR.join([change.after or "" for change in changes]),
     )
 
 

@@ -17,9 +17,11 @@ import pytest
 
 from actors.zoho import absent, entities
 from tds_runtime import migrate, sql
-from tds_runtime.columns import encoded
+from tds_runtime.columns import encoded, of_completions
 from tds_runtime.database import Connection, Database, Options
 from tds_runtime.embedded import Server
+from tds_runtime.queue import Completion
+from tds_runtime.records import listed
 
 pytestmark = pytest.mark.anyio
 
@@ -69,7 +71,7 @@ ANALYZE;
 
 IDS, FENCES, WORDS = list(range(80, 580)), [1] * 500, ["x"] * 500
 STAMPS: list[datetime] = [NOW] * 500
-FINISHED = encoded([{"id": one, "fence": 1, "new_outcome": "applied", "new_result": {}} for one in IDS])
+FINISHED = of_completions([Completion(one, 1, "applied", b"{}") for one in IDS])
 CHANGE = {"entity_type": "entity1", "operation": "upsert", "payload_kind": "list", "variant": "", "priority": 1,
           "correlation_id": "", "reason": "", "coalesced": 0}  # fmt: skip
 DELIVERY = {"source": "zoho", "entity_type": "entity1", "operation": "upsert", "content_type": "", "query": "",
@@ -77,8 +79,8 @@ DELIVERY = {"source": "zoho", "entity_type": "entity1", "operation": "upsert", "
 HOT: dict[str, tuple[Any, ...]] = {
     "queue/claim": ("entity1", 500, "node"),
     "queue/claim_fetch": (["entity1", "entity2"], 100, "node"),
-    "queue/complete": (FINISHED,),
-    "queue/complete_and_claim": (FINISHED, "entity1", 500, "node"),
+    "queue/complete": FINISHED,
+    "queue/complete_and_claim": (*FINISHED, "entity1", 500, "node"),
     "queue/retry": (IDS, FENCES, WORDS, WORDS, WORDS, [0.5] * 500, 5, 1.0, 60.0, "node"),
     "queue/bury": (IDS, FENCES, WORDS, WORDS, WORDS, "node"),
     "queue/snooze": (IDS, FENCES, NOW, "x", 60.0),
@@ -89,13 +91,14 @@ HOT: dict[str, tuple[Any, ...]] = {
     "queue/return_expired": ("x", 5, 100),
     "queue/return_stuck": ("x", 5, 3600.0, 100),
     "queue/promote_due": (100,),
+    "queue/bodies": (IDS,),
     "queue/due": (),
     "queue/tick": (100,),
     "queue/enqueue": (encoded([CHANGE | {"source_entity_id": str(one)} for one in IDS]), [b"x"] * 500),
     "queue/dead_letters": (None, "entity1", None, None, None, None, None, 50),
-    "records/known": ("entity1", [str(one) for one in IDS]),
-    "records/lock": ("entity1", [str(one) for one in IDS]),
-    "records/write": ("entity1", "[]", "[]", [], []),
+    "records/known": ("entity1", listed(map(str, IDS))),
+    "records/lock": ("entity1", listed(map(str, IDS))),
+    "records/write": ("entity1", "[]", "[]", "", ""),
     "nodes/renew": ("node", "", "", 1, "", "", 60.0),
     "nodes/leave": ("node",),
     "runs/claim": ("node", 10),
@@ -155,7 +158,8 @@ def of_targets() -> Mapping[str, tuple[str, tuple[Any, ...]]]:
     found: dict[str, tuple[str, tuple[Any, ...]]] = {}
     for name in ("product", "invoice"):
         target = MAPPINGS[name].target
-        found |= {f"{target.table} read": (target.read, (keys,)), f"{target.table} upsert": (target.upsert, ("[]",))}
+        found |= {f"{target.table} read": (target.read, (listed(keys),))}
+        found |= {f"{target.table} upsert": (target.upsert, ("[]",))}
         found |= {f"{target.table} delete": (target.delete, (keys,))}
         if target.deactivate:
             found |= {f"{target.table} deactivate": (target.deactivate, (keys,))}
