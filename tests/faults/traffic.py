@@ -18,13 +18,11 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from faults.history import Delivery, Event, History
 from msgspec import Struct
 
-RECORDS = 25  # of each sender
-PAUSE = 0.02  # seconds between two deliveries of a sender
 REPEAT = 0.05  # seconds until a refused delivery is sent again
-PATIENCE = 30.0  # seconds until a sender gives up an answer
 OK = 200
 REFUSED = 503
 UNREACHABLE = 0
+NEVER = 1e9
 
 
 class Answer(Struct, frozen=True):
@@ -34,6 +32,14 @@ class Answer(Struct, frozen=True):
     took: float
     status: int
     patient: bool = False
+
+
+class Habit(Struct, frozen=True, kw_only=True):
+    """How one sender sends: how many records are its own, and the seconds between deliveries and until it gives up."""
+
+    records: int = 25
+    pause: float = 0.02
+    patience: float = 30.0
 
 
 class Caller:
@@ -92,9 +98,10 @@ class Caller:
 class Traffic:
     """What was sent, what was answered, and how the daemons were while it was."""
 
-    def __init__(self, addresses: Sequence[str], senders: int, history: History) -> None:
+    def __init__(self, addresses: Sequence[str], senders: int, habit: Habit, history: History) -> None:
         self.addresses = tuple(addresses)
         self.senders = senders
+        self.habit = habit
         self.history = history
         self.answers: list[Answer] = []
         self.lives: list[Answer] = []
@@ -111,12 +118,13 @@ class Traffic:
 
     async def _send(self, sender: int) -> None:
         callers = [Caller(address) for address in self.addresses]
+        every = self.habit.records
         turns = itertools.islice(itertools.cycle(callers), sender, None)
         for number in itertools.count():
-            delivery = Delivery(record=sender * 1000 + number % RECORDS, version=1 + number // RECORDS)
+            delivery = Delivery(record=sender * 10_000 + number % every, version=1 + number // every)
             while not self.stopping:
                 acknowledged = await self._deliver(next(turns), delivery)
-                await anyio.sleep(PAUSE if acknowledged else REPEAT)
+                await anyio.sleep(self.habit.pause if acknowledged else REPEAT)
                 if acknowledged:
                     break
             if self.stopping:
@@ -126,7 +134,7 @@ class Traffic:
 
     async def _deliver(self, caller: Caller, delivery: Delivery) -> bool:
         serial = self.history.invoke(delivery)
-        answer = await caller.ask(delivery.request(caller.host), patience=PATIENCE)
+        answer = await caller.ask(delivery.request(caller.host), patience=self.habit.patience)
         event: Event = "ok" if answer.status == OK else "fail" if answer.status // 100 == 4 else "info"
         self.history.end(serial, delivery, event, answer.status)
         self.answers.append(answer)
@@ -155,7 +163,7 @@ class Traffic:
         """Seconds from a moment to the first acknowledgement of a delivery that was sent after it."""
         return min(
             (one.at - after for one in self.answers if one.status == OK and one.at - one.took >= after),
-            default=PATIENCE,
+            default=NEVER,
         )
 
     def back_to(self, rate: float, after: float) -> float:
@@ -176,17 +184,21 @@ class Traffic:
         await self.until(lambda: self.acknowledged >= goal, within)
 
 
+USUAL = Habit()
+
+
 @asynccontextmanager
-async def traffic(directory: Path, *addresses: str, senders: int = 6) -> AsyncIterator[Traffic]:
+async def traffic(directory: Path, *addresses: str, senders: int = 6, habit: Habit = USUAL) -> AsyncIterator[Traffic]:
     """Send to the daemons in turn while the body lasts, and until what is on its way is answered.
 
     Args:
         directory: where the history is kept.
         addresses: of the daemons.
         senders: how many there are.
+        habit: of each of them.
     """
     with History(directory / "history.jsonl") as history:
-        flow = Traffic(addresses, senders, history)
+        flow = Traffic(addresses, senders, habit, history)
         async with anyio.create_task_group() as group:
             group.start_soon(flow.run)
             try:
