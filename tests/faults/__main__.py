@@ -1,0 +1,84 @@
+"""The campaign: `python -m faults [FACT ...] [--small]` tries facts one by one and prints a line of JSON for each.
+
+Each plays on a Postgres of its own. Progress goes to standard error; the exit status is 1 when a fact failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import anyio
+import msgspec
+from faults import suites
+from faults.fact import Fact
+from faults.killings import killings
+from faults.mutants import caught
+from faults.place import ground, place
+from msgspec import Struct
+
+
+class Trial(Struct, frozen=True):
+    """A fact, the figures that it is tried with, and smaller ones for a quick look."""
+
+    fact: Callable[..., Awaitable[Fact]]
+    full: Mapping[str, Any] = {}
+    small: Mapping[str, Any] = {}
+
+
+FACTS: dict[str, Trial] = {
+    "killings": Trial(killings, {"webhooks": 100_000, "kills": 200}, {"webhooks": 1_000, "kills": 5}),
+    "mutants": Trial(caught),
+    "simulation": Trial(suites.simulation, {"seeds": 1_000}, {"seeds": 100}),
+    "plans": Trial(suites.plans),
+}
+
+
+async def attempt(name: str, trial: Trial, *, small: bool) -> Fact:
+    """Try one fact; one that breaks has failed."""
+    began = time.monotonic()
+    try:
+        with ground() as directory:
+            async with place(directory) as here:
+                found = await trial.fact(here, **(trial.small if small else trial.full))
+    except Exception as error:  # noqa: BLE001 - the facts after this one are wanted as well
+        figures: dict[str, int | float | str] = {"error": f"{type(error).__name__}: {error}"[:2000]}
+        found = Fact(fact=name, passed=False, figures=figures, seconds=round(time.monotonic() - began, 1))
+    return msgspec.structs.replace(found, fact=name)
+
+
+async def campaign(names: Sequence[str], *, small: bool) -> int:
+    """Try these facts; returns the exit status."""
+    failed = 0
+    for number, name in enumerate(names, 1):
+        _say(f"{number}/{len(names)} {name} ...")
+        fact = await attempt(name, FACTS[name], small=small)
+        sys.stdout.write(msgspec.json.encode(fact).decode() + "\n")
+        sys.stdout.flush()
+        _say(f"{number}/{len(names)} {name}: {'passed' if fact.passed else 'FAILED'} in {fact.seconds:.0f} s")
+        failed += not fact.passed
+    _say(f"{len(names) - failed} of {len(names)} facts hold")
+    return 1 if failed else 0
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def main() -> int:
+    """Read the command line and run the campaign."""
+    parser = argparse.ArgumentParser(prog="python -m faults", description="Try the promises of the daemon.")
+    parser.add_argument("facts", nargs="*", metavar="FACT", help=f"all of them, or some of: {', '.join(FACTS)}")
+    parser.add_argument("--small", action="store_true", help="a quick look instead of the full figures")
+    options = parser.parse_args()
+    unknown = sorted(set(options.facts) - set(FACTS))
+    if unknown:
+        parser.error(f"there is no fact {', '.join(unknown)}")
+    return anyio.run(lambda: campaign(options.facts or list(FACTS), small=options.small))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
