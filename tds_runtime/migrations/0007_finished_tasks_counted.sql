@@ -50,15 +50,27 @@ CREATE FUNCTION tds_count_finished(
     SELECT COALESCE(sum(parts.completed), 0)::bigint, COALESCE(sum(parts.cancelled), 0)::bigint FROM parts
 $$;
 
+-- BRIN skips new pages only once they are summarized, which autovacuum does when a fifth of a table is new.
+CREATE FUNCTION tds_summarize_day(moment timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '100ms' AS $$
+BEGIN
+    PERFORM brin_summarize_new_values(x.indexrelid)
+       FROM pg_index AS x JOIN pg_class AS c ON c.oid = x.indexrelid JOIN pg_am AS a ON a.oid = c.relam
+      WHERE a.amname = 'brin'
+        AND x.indrelid = to_regclass('tds_sync_queue_done_' || to_char(moment AT TIME ZONE 'UTC', 'YYYYMMDD'));
+EXCEPTION WHEN lock_not_available THEN
+    NULL;                         -- vacuum is at it, and does the same
+END
+$$;
+
 -- Sums up the minutes that are over, a day at a time; returns how many tasks that were. Relies on no transaction ending a
 -- task later than a minute after it began, unless it has written something by then: completed_at is when it began.
 CREATE FUNCTION tds_sum_up_finished() RETURNS bigint
-LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '100ms' AS $$
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     summed timestamptz;
     reached timestamptz;
     tasks bigint;
-    index regclass;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(7305801316121089637) THEN
         RETURN 0;                 -- another node is at it
@@ -88,20 +100,9 @@ BEGIN
               LEFT JOIN LATERAL tds_finished_between(touched.minute, touched.minute + interval '1 minute') AS f ON true
              GROUP BY touched.minute) AS again
      WHERE m.minute = again.minute;
-    -- BRIN skips new pages only once they are summarized, which autovacuum does when a fifth of a table is new.
-    FOR index IN
-        SELECT x.indexrelid FROM pg_index AS x JOIN pg_class AS c ON c.oid = x.indexrelid
-          JOIN pg_am AS a ON a.oid = c.relam AND a.amname = 'brin'
-         WHERE tasks > 0
-           AND x.indrelid IN (to_regclass('tds_sync_queue_done_' || to_char(summed AT TIME ZONE 'UTC', 'YYYYMMDD')),
-                              to_regclass('tds_sync_queue_done_' || to_char(reached AT TIME ZONE 'UTC', 'YYYYMMDD')))
-    LOOP
-        BEGIN
-            PERFORM brin_summarize_new_values(index);
-        EXCEPTION WHEN lock_not_available THEN
-            NULL;                 -- vacuum is at it, and does the same
-        END;
-    END LOOP;
+    IF tasks > 0 THEN
+        PERFORM tds_summarize_day(summed), tds_summarize_day(reached);
+    END IF;
     RETURN tasks;
 END
 $$;
