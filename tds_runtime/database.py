@@ -16,7 +16,7 @@ import anyio
 import asyncpg
 from msgspec import Struct
 
-from tds_runtime import embedded, sqlstate
+from tds_runtime import embedded, replication, sqlstate
 from tds_runtime.connection import Connection, commit, cut, roll_back, storable
 from tds_runtime.errors import DatabaseGone
 from tds_runtime.hosts import Hosts
@@ -203,6 +203,15 @@ class Database:
             self._gone(reason, error)
             raise DatabaseGone(reason) from error
         self._answered()
+        if replication.is_in_doubt(wire):
+            self._doubt(wire)
+
+    def _doubt(self, wire: Any) -> None:
+        """Make an outage of a commit that the server calls done and that is on no standby."""
+        cut(wire)
+        self._outages += 1
+        self._last_outage = "the commit's wait for its standby was cancelled"
+        raise DatabaseGone(self._last_outage)
 
     def _answered(self) -> None:
         if not self._held and self._pools:
@@ -226,6 +235,7 @@ class Database:
             connect=Hosts(options.resolved, options.acquire_timeout).connect,
             min_size=0,
             max_size=size,
+            connection_class=replication.Wire,
             command_timeout=options.command_timeout,
             init=_durable,
             reset=_keep,
