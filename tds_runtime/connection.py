@@ -76,6 +76,8 @@ class Connection:
 
 def storable(text: str) -> str:
     """Return text as Postgres takes it: without NUL and without lone surrogates, which are escaped."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 

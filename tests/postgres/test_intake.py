@@ -5,8 +5,9 @@ from typing import Any
 
 import anyio
 import pytest
+from fixtures.daemon import until
 
-from tds_runtime import Context, Inbox
+from tds_runtime import Context, Inbox, Supervisor, intake, run
 from tds_runtime.database import Database, Options
 from tds_runtime.intake import Delivery, Store, replay, store, writer
 from tds_runtime.queue import Queue
@@ -156,3 +157,44 @@ async def test_one_that_the_server_rejects_does_not_take_others_along(database: 
     inbox = Inbox.of(*(Store(each) for each in (delivery(record="1"), bad, delivery(record="2"), delivery(record="3"))))
     await writer.function(Context(), inbox, database=database, on_stored=told.append)
     assert await inbox_rows(database) == 3
+
+
+async def test_what_waits_is_committed_in_halves(database: Database) -> None:
+    """Forty that wait become three commits: while one is on its way, those before it are answered and send again."""
+    inbox = Inbox.of(*(Store(delivery(record=str(number))) for number in range(40)))
+    await writer.function(Context(), inbox, database=database)
+    commits = await database.fetch("SELECT count(*) FROM tds_inbox_events GROUP BY xmin ORDER BY min(id)")
+    assert [row[0] for row in commits] == [20, 16, 4]
+
+
+async def test_an_idle_writer_whose_connection_dies_stores_on_another(database: Database) -> None:
+    """What the server closed while nobody wrote costs no delivery a 503."""
+    spec = writer(database=database).named("writer")
+    async with run(Supervisor("tds", children=[spec])):
+        await spec.ref.ask(Store(delivery(record="1")))
+        killed = await database.fetchval(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE query LIKE '%tds_last_deliveries%' AND datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        receipt = await spec.ref.ask(Store(delivery(record="2")))
+    assert killed
+    assert not receipt.duplicate
+    assert await inbox_rows(database) == 2
+
+
+async def test_a_writer_gives_its_connection_back_when_nothing_comes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is kept for ever would meet every silent end of a network first."""
+    monkeypatch.setattr(intake, "KEPT", 0.05)
+    spec = writer(database=database).named("writer")
+    async with run(Supervisor("tds", children=[spec])):
+        await spec.ref.ask(Store(delivery()))
+        pool = database.statistics().pools["ingest"]
+        assert (pool.size, pool.idle) == (1, 0)
+
+        async def given_back() -> bool:
+            return database.statistics().pools["ingest"].idle == 1
+
+        await until(given_back)
+        await spec.ref.ask(Store(delivery(record="2")))
