@@ -19,5 +19,5 @@ async def test_a_daemon_outlives_every_outage_of_its_server(ground: Place) -> No
 async def test_deadlocks_are_taken_again(ground: Place) -> None:
     """The writer's and the sync's deadlocks with another application: acknowledged, applied once, nobody restarts."""
     fact = await deadlocked(ground)
-    assert fact.figures["deadlocks"] == 2
+    assert fact.figures["deadlocks"] >= 2
     assert fact.passed, fact
