@@ -24,8 +24,8 @@ class Case(Struct, kw_only=True, eq=False, gc=False):
         row: The row as it is to be; None when nothing changes in it.
         facets: The facets to write.
         action: What the audit trail will call it; empty when nothing changes.
+        after: What the audit trail will say; of an insert what it says beside the row.
         rows: Rows written or removed, children included.
-        row_text: `row` as JSON, once its upsert needed it; of a new row the audit trail's `after`, but for children.
     """
 
     id: str
@@ -42,7 +42,6 @@ class Case(Struct, kw_only=True, eq=False, gc=False):
     before: Object | None = None
     after: Object | None = None
     rows: int = 0
-    row_text: str | None = None
 
     @classmethod
     def of(cls, task: Task, mapped: Mapped | None, state: State | None) -> Case:

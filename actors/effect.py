@@ -102,7 +102,9 @@ async def write(connection: Connection, entity: Entity, works: Sequence[Work]) -
             case.judge(can_refetch=entity.can_refetch)
     altered = await _upsert(connection, entity, [case for case in cases if case.verdict == "write"])
     await _remove(connection, entity, [case for case in cases if case.verdict == "delete"])
-    await records.write(connection, entity.name, _states(cases), [_change(case) for case in cases if case.action])
+    await records.write(
+        connection, entity.name, _states(cases), [_change(entity.target, case) for case in cases if case.action]
+    )
     return Effect(
         completions=tuple(_completion(case) for case in cases if case.verdict != "refetch"),
         refetch=tuple((case.task.id, case.task.fence) for case in cases if case.verdict == "refetch"),
@@ -161,19 +163,13 @@ def _merge(entity: Entity, case: Case) -> None:
 async def _upsert_rows(connection: Connection, entity: Entity, cases: Sequence[Case]) -> tuple[str, ...]:
     if not cases:
         return ()
-    texts = [_row_json(entity.target, case) for case in cases]
-    written = {row[0]: row for row in await connection.fetch(entity.target.upsert, f"[{','.join(texts)}]")}
+    given = rows.columns([(case.id, *case.row) for case in cases if case.row is not None])
+    written = {row[0]: row for row in await connection.fetch(entity.target.upsert, *given)}
     for case in cases:
         if case.id in written:
             case.local_id = written[case.id][1]
             case.rows += 1
     return tuple(case.id for case in cases if case.id not in written or not written[case.id][2])
-
-
-def _row_json(target: Target, case: Case) -> str:
-    assert case.row is not None, "only rows that change are written"
-    case.row_text = target.text(case.row)
-    return rows.keyed(target.id_column, case.id, case.row_text)
 
 
 async def _replace_children(connection: Connection, children: Children, cases: Sequence[Case]) -> None:
@@ -269,7 +265,7 @@ def _seen_again(case: Case) -> bool:
     return case.verdict == "unchanged" and case.state is not None and case.state.tombstoned_at is None
 
 
-def _change(case: Case) -> Change:
+def _change(target: Target, case: Case) -> Change:
     line = Audit(
         source_entity_id=case.id,
         action=case.action,
@@ -280,15 +276,15 @@ def _change(case: Case) -> Change:
         correlation_id=case.task.correlation_id,
         reason=case.task.reason,
     )
-    return Change(line, changes.encoded(case.before), _after(case))
+    return Change(line, changes.encoded(case.before), _after(target, case))
 
 
-def _after(case: Case) -> str | None:
-    """A new row is in the audit trail just as its upsert took it, so it is encoded once."""
+def _after(target: Target, case: Case) -> str | None:
     after = changes.encoded(case.after)
-    if case.action != "insert" or case.row_text is None:
+    if case.action != "insert" or case.row is None:
         return after
-    return case.row_text if after is None else rows.joined(case.row_text, after)
+    row = target.text(case.row)
+    return row if after is None else rows.joined(row, after)
 
 
 def _completion(case: Case) -> Completion:

@@ -221,39 +221,34 @@ async def write(
     """Store states and audit lines in the caller's transaction; `lock` must have come before in it."""
     if not states and not changes:
         return
-    rows = [_row(found, state) for found, state in sorted(states.items())]
     await connection.execute(
         sql.load("records/write"),
         entity_type,
-        _encode(rows).decode(),
+        *_columns(states),
         _encode([change.line for change in changes]).decode(),
         SEPARATOR.join([change.before or "" for change in changes]),
         SEPARATOR.join([change.after or "" for change in changes]),
     )
 
 
-class _Row(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A state as its statement takes it."""
+def _columns(states: Mapping[str, State]) -> list[str]:
+    ids = sorted(states)
+    rows = [states[found] for found in ids]
+    columns: list[list[Any]] = [
+        ids,
+        [row.variant for row in rows],
+        [row.modified_at for row in rows],
+        [row.observed_at for row in rows],
+        [row.tombstoned_at for row in rows],
+        [row.facets for row in rows],
+        [_as_array(row.current) for row in rows],
+    ]
+    return [_encode(column).decode() for column in columns]
 
-    id: str
-    variant: str
-    modified_at: datetime | None
-    observed_at: datetime | None
-    facets: Mapping[str, str]
-    current_facets: frozenset[str]
-    tombstoned_at: datetime | None = None
 
-
-def _row(found: str, state: State) -> _Row:
-    return _Row(
-        found,
-        state.variant,
-        state.modified_at,
-        state.observed_at,
-        state.facets,
-        state.current,
-        state.tombstoned_at,
-    )
+def _as_array(names: frozenset[str]) -> str:
+    """The text of an array; names are of tables, or words of ours."""
+    return '{"' + '","'.join(names) + '"}' if names else "{}"
 
 
 async def forget(connection: Connection, entity_type: str, ids: Iterable[str]) -> int:

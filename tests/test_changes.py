@@ -74,10 +74,11 @@ def test_only_children_that_differ_are_touched() -> None:
 
 
 def test_rows_travel_as_json() -> None:
-    """Nulls are left out, numbers stay numbers, JSON columns are embedded, and a row can be given its key."""
+    """In texts nulls are left out, numbers stay numbers, JSON columns are embedded; columns come one by one."""
     text = rows.row_text(("id", "odd$name", *(field.name for field in FIELDS)), {"extra"})
     assert text(("7", None, *OLD)) == '{"id":"7","name":"a","price":1,"note":"old","extra":{"x":1},"shelf":"A1"}'
     assert text((None, "x", None, None, None, None, None)) == '{"odd$name":"x"}'
-    assert rows.keyed("id", '7"', '{"name":"a"}') == '{"id":"7\\"","name":"a"}'
-    assert rows.keyed("id", "7", "{}") == '{"id":"7"}'
+    assert rows.columns([("7", *OLD), ("8", *[None] * len(OLD))])[1:5] == [
+        '["a",null]', "[1,null]", '["old",null]', r'["{\"x\":1}",null]',
+    ]  # fmt: skip
     assert rows.joined("{}", '{"a":1}') == '{"a":1}'

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from actors.zoho import rows
 from actors.zoho.entities import Entity
-from actors.zoho.target import Target
+from actors.zoho.target import Field, Target
 from tds_runtime import sql
 from tds_runtime.database import Connection
 
@@ -34,9 +35,9 @@ def fold(tables: Iterable[str], lines: Iterable[str | None]) -> tuple[Object | N
             row, children = None, {table: {} for table in children}
             continue
         changed = _decode(after.encode())
-        for table, rows in children.items():
+        for table, below in children.items():
             if table in changed:
-                _fold_rows(rows, _decode_rows(bytes(changed.pop(table))))
+                _fold_rows(below, _decode_rows(bytes(changed.pop(table))))
         row = {**(row or {}), **changed}
     return row, children
 
@@ -63,9 +64,14 @@ async def rebuild(connection: Connection, entity: Entity, page: int = 2000) -> i
 async def _write(connection: Connection, target: Target, records: Mapping[str, list[str | None]]) -> int:
     tables = [children.table for children in target.children]
     folded = {record: fold(tables, lines) for record, lines in records.items()}
-    rows = [{target.id_column: record, **row} for record, (row, _) in folded.items() if row is not None]
-    await connection.fetch(target.upsert, _encode(rows).decode())
-    written = len(rows)
+    wanted = [
+        (record, *[_given(field, row.get(field.name)) for field in target.fields])
+        for record, (row, _) in folded.items()
+        if row is not None
+    ]
+    if wanted:
+        await connection.fetch(target.upsert, *rows.columns(wanted))
+    written = len(wanted)
     for children in target.children:
         parent, key = children.names[:2]
         below = [
@@ -79,14 +85,22 @@ async def _write(connection: Connection, target: Target, records: Mapping[str, l
     return written
 
 
+def _given(field: Field, value: Raw | None) -> Raw | str | None:
+    """A value of the audit trail as an upsert takes it: JSON columns as text."""
+    if value is None or field.type != "jsonb":
+        return value
+    text = bytes(value).decode()
+    return None if text == "null" else text
+
+
 async def _records(connection: Connection, entity: Entity, page: int) -> AsyncIterator[dict[str, list[str | None]]]:
     """Whole records, page by page: the last record of a full page is kept back, its lines may go on."""
     last, line = "", 0
     found: dict[str, list[str | None]] = {}
-    while rows := await connection.fetch(sql.load("records/trail"), entity.name, last, line, page):
-        for record, line, after in rows:  # noqa: B007 - the last line's number is where the next page begins
+    while lines := await connection.fetch(sql.load("records/trail"), entity.name, last, line, page):
+        for record, line, after in lines:  # noqa: B007 - the last line's number is where the next page begins
             found.setdefault(record, []).append(after)
-        last = rows[-1][0]
+        last = lines[-1][0]
         rest = found.pop(last)
         if found:
             yield found

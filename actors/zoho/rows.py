@@ -35,9 +35,9 @@ def row_text(names: Sequence[str], documents: Collection[str]) -> RowText:
     return text
 
 
-def keyed(name: str, key: str, text: str) -> str:
-    """A row with its key put in front."""
-    return joined(_encode({name: key}).decode(), text)
+def columns(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Rows as an upsert takes them: for each column a JSON array of its values."""
+    return [_encode(column).decode() for column in zip(*rows, strict=True)]
 
 
 def joined(text: str, other: str) -> str:

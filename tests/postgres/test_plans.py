@@ -98,7 +98,7 @@ HOT: dict[str, tuple[Any, ...]] = {
     "queue/dead_letters": (None, "entity1", None, None, None, None, None, 50),
     "records/known": ("entity1", listed(map(str, IDS))),
     "records/lock": ("entity1", listed(map(str, IDS))),
-    "records/write": ("entity1", "[]", "[]", "", ""),
+    "records/write": ("entity1", *["[]"] * 8, "", ""),
     "nodes/renew": ("node", "", "", 1, "", "", 60.0),
     "nodes/leave": ("node",),
     "runs/claim": ("node", 10),
@@ -159,7 +159,7 @@ def of_targets() -> Mapping[str, tuple[str, tuple[Any, ...]]]:
     for name in ("product", "invoice"):
         target = MAPPINGS[name].target
         found |= {f"{target.table} read": (target.read, (listed(keys),))}
-        found |= {f"{target.table} upsert": (target.upsert, ("[]",))}
+        found |= {f"{target.table} upsert": (target.upsert, ("[]",) * len(target.names))}
         found |= {f"{target.table} delete": (target.delete, (keys,))}
         if target.deactivate:
             found |= {f"{target.table} deactivate": (target.deactivate, (keys,))}

@@ -1,8 +1,9 @@
 -- Writes rows by their source id, and says of each whether the table kept what it was given (a trigger or a narrower
 -- type may change it). Relies on the unique index on the id column; ids are distinct within one call and in key order.
--- Rows come as one JSON text: encoding twenty arrays costs the client four times as much, and the server no less.
+-- Each column comes as one JSON array: the server reads that in half the time that it needs for an object a row, and
+-- encoding arrays of the protocol costs the client five times as much.
 WITH incoming AS MATERIALIZED (
-    SELECT * FROM json_to_recordset($1::json) AS i ({definitions})
+    SELECT {casts} FROM ROWS FROM ({elements}) AS i ({names})
 ), written AS (
     INSERT INTO {table} AS t ({names}{touched})
     SELECT {values}{now} FROM incoming AS i
