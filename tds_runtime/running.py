@@ -16,7 +16,7 @@ from msgspec import Struct
 from tds_runtime import sql
 from tds_runtime.database import Connection, Database, storable
 from tds_runtime.errors import LeaseLost
-from tds_runtime.runs import Kind, Level, Status, encoded
+from tds_runtime.runs import Counts, Kind, Level, Status, encoded
 
 ATTEMPTS = 3
 """A run whose owner ended in the middle this often is at fault itself."""
@@ -55,19 +55,9 @@ class Step(Struct, frozen=True, kw_only=True):
     ids: Sequence[str] | None = None
 
 
-class Ended(Struct, frozen=True, kw_only=True):
-    """The counts of a completed run; `seconds` from its first moment."""
+class Ended(Counts, frozen=True, kw_only=True):
+    """What a completed run came to; `seconds` from its first moment."""
 
-    pages: int
-    listed: int
-    unchanged: int
-    enqueued: int
-    coalesced: int
-    candidates: int
-    applied: int
-    deferred: int
-    dead: int
-    alarm: str
     seconds: float
 
 

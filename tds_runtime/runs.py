@@ -28,8 +28,36 @@ EVERYTHING = "all"
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
-class Run(Struct, frozen=True, kw_only=True):
-    """A run as people see it; for the meaning of the counts see the table's comments."""
+class Counts(Struct, frozen=True, kw_only=True):
+    """What a run came to.
+
+    Attributes:
+        pages: read from the source.
+        listed: records seen there; each was unchanged or enqueued.
+        unchanged: dropped, because they are stored in this version.
+        enqueued: became tasks.
+        coalesced: of these, folded into a task that waited already.
+        candidates: stored here, and absent from a complete listing.
+        applied: tasks that are done.
+        deferred: tasks that were tried and put off; they go on without the run.
+        dead: tasks that ended in the dead letters.
+        alarm: Why somebody should look although it was completed; "" when nobody need.
+    """
+
+    pages: int
+    listed: int
+    unchanged: int
+    enqueued: int
+    coalesced: int
+    candidates: int
+    applied: int
+    deferred: int
+    dead: int
+    alarm: str
+
+
+class Run(Counts, frozen=True, kw_only=True):
+    """A run as people see it, with what it has come to so far."""
 
     id: int
     parent_id: int | None
@@ -50,17 +78,7 @@ class Run(Struct, frozen=True, kw_only=True):
     attempt_count: int
     resumed: bool
     expected: int | None
-    pages: int
-    listed: int
-    unchanged: int
-    enqueued: int
-    coalesced: int
-    candidates: int
-    applied: int
-    deferred: int
-    dead: int
     outcomes: dict[str, int]
-    alarm: str
     error_code: str | None
     error_message: str | None
 
