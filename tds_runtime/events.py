@@ -152,15 +152,24 @@ class Lagged(Struct, frozen=True):
     missed: int
 
 
+class Heard(Struct, frozen=True, kw_only=True):
+    """A subscription at one moment: events unread, and how many it has missed in all."""
+
+    capacity: int
+    waiting: int
+    missed: int
+
+
 class Subscription:
     """One listener's events from now on; the oldest are dropped when it is slow, and a Lagged stands in their place."""
 
-    __slots__ = ("__weakref__", "_arrived", "_capacity", "_ended", "_missed", "_waiting")
+    __slots__ = ("__weakref__", "_arrived", "_capacity", "_ended", "_lost", "_missed", "_waiting")
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._waiting: deque[Event] = deque()
         self._missed = 0
+        self._lost = 0
         self._arrived: Flag | None = None
         self._ended = False
 
@@ -190,6 +199,10 @@ class Subscription:
             return Lagged(missed)
         return self._waiting.popleft()
 
+    def statistics(self) -> Heard:
+        """How far this listener is behind."""
+        return Heard(capacity=self._capacity, waiting=len(self._waiting), missed=self._lost)
+
     def publish(self, event: Event) -> None:
         """Hand over one event; never waits."""
         if self._ended:
@@ -197,6 +210,7 @@ class Subscription:
         if len(self._waiting) >= self._capacity:
             self._waiting.popleft()
             self._missed += 1
+            self._lost += 1
         self._waiting.append(event)
         self._wake()
 

@@ -112,6 +112,8 @@ class Operations(Restarts):
 
     def _after_stop(self, slot: Slot, now: float) -> None:
         super()._after_stop(slot, now)
+        if slot.dynamic and slot.state == "finished":
+            self._forget(slot)
         for departure in self._departures.pop(slot, ()):
             departure.reply(None)
 

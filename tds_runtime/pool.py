@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 from zlib import crc32
 
-from msgspec import field
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from tds_runtime.errors import NoSuchChild, NotRunning, SpecError
+from tds_runtime.mailbox import Statistics
 from tds_runtime.ref import Address, Question, Ref
 from tds_runtime.slot import Running, Slot
 from tds_runtime.spec import Actor, Spec, Supervisor
@@ -43,6 +44,16 @@ class Port:
         if self.slot is None or self.slot.supervision is None:
             raise NotRunning(f"the pool {name} is not running")
         return self.slot.supervision
+
+
+class PoolStatistics(Struct, frozen=True, kw_only=True):
+    """A pool at one moment: its children, how many of them live or are quarantined, and all their restarts."""
+
+    limit: float
+    children: int
+    active: int
+    quarantined: int
+    restarts: int
 
 
 class Pool(Supervisor, Generic[P, M], frozen=True, eq=False, kw_only=True):
@@ -90,6 +101,17 @@ class Pool(Supervisor, Generic[P, M], frozen=True, eq=False, kw_only=True):
         """The way to reach the child of this name, when there is one: NotRunning before, Stopped after."""
         return Ref(self.port.address(name))
 
+    def statistics(self) -> PoolStatistics:
+        """The pool now; all zero when it does not run."""
+        slots = [] if self.port.slot is None else list(self.port.slot.children.values())
+        return PoolStatistics(
+            limit=self.limit,
+            children=len(slots),
+            active=sum(slot.life is not None for slot in slots),
+            quarantined=sum(slot.state == "quarantined" for slot in slots),
+            restarts=sum(slot.restarts for slot in slots),
+        )
+
 
 class Partitions(Supervisor, Generic[M], frozen=True, eq=False, kw_only=True):
     """A fixed number of like actors that share one stream: messages of one key go to one of them, in order.
@@ -117,6 +139,10 @@ def partitions(name: str, spec: Spec[M], count: int, key: Callable[[M], Hashable
     return Partitions(name, children=children, key=key, address=Address(name), **options)
 
 
+def _sum(parts: list[Statistics]) -> Statistics:
+    return Statistics(**{name: sum(getattr(part, name) for part in parts) for name in Statistics.__struct_fields__})
+
+
 class PartitionedRef(Ref[T_contra]):
     """A reference that leads each message to the partition of its key."""
 
@@ -140,3 +166,6 @@ class PartitionedRef(Ref[T_contra]):
     async def ask(self, question: Question[T_contra, R], timeout: float = 5.0) -> R:  # noqa: ASYNC109 # as in Ref
         partition: Ref[Any] = self.partition(question)  # type: ignore[arg-type] # a question is a message
         return await partition.ask(question, timeout)
+
+    def statistics(self) -> Statistics:
+        return _sum([ref.statistics() for ref in self._refs])

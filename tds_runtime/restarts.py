@@ -66,8 +66,13 @@ class Restarts(Supervision):
     def _significant_ended(self) -> bool:
         if self.spec.auto_shutdown == "any_significant":
             return True
-        significant = [slot for slot in self.children.values() if slot.spec.significant]
-        return all(slot.state == "finished" for slot in significant)
+        return not any(slot.spec.significant and self._may_live_on(slot) for slot in self.children.values())
+
+    def _may_live_on(self, slot: Slot) -> bool:
+        """Whether a child runs or will without anybody's doing; one that was terminated by hand will not."""
+        if slot.state == "stopped" and self._sweep is not None:
+            return slot in self._sweep.starts
+        return slot.state not in ("finished", "stopped")
 
     def _restart(self, slot: Slot, ending: Ending, now: float) -> None:
         if not self._affordable(slot, ending, now):

@@ -259,6 +259,46 @@ def test_references_compare_by_path():
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("redeliver", [0, 1])
+async def test_senders_wait_no_longer_than_poison_does(redeliver):
+    """Every pop lets a waiting sender in, also when what was popped is tried again or becomes a dead letter."""
+    heard: list[str] = []
+    spec = listener(heard=heard).options(mailbox=Mailbox(1), redeliver=redeliver)
+    async with run(tree(spec)), anyio.create_task_group() as group:
+        for message in (Boom(), Say("one"), Boom(), Say("two"), Boom(), Say("three")):
+            group.start_soon(spec.ref.tell, message)
+            await checkpoint()
+        await anyio.sleep(1)
+    assert sorted(heard) == ["one", "three", "two"]
+    assert spec.ref.statistics().dead == 3
+
+
+@pytest.mark.anyio
+async def test_a_question_that_nobody_can_answer_in_time_makes_room():
+    """When the actor goes down for longer than an asker has time, the asker's place goes to the sender that waits."""
+
+    @actor(mailbox=Mailbox(1), backoff=Backoff(100, 100, jitter=0))
+    async def doomed(ctx: Context, inbox: Inbox[Say | Lives]) -> None:
+        async for _ in inbox:
+            await anyio.sleep(5)
+            raise ValueError
+
+    async def ask() -> None:
+        with pytest.raises(CalleeCrashed):
+            await spec.ref.ask(Lives(), timeout=50)
+
+    spec = doomed()
+    async with run(tree(spec)), anyio.create_task_group() as group:
+        began = anyio.current_time()
+        await spec.ref.tell(Say("at hand"))
+        await anyio.sleep(1)
+        group.start_soon(ask)
+        await anyio.sleep(1)
+        await spec.ref.tell(Say("behind"))
+        assert anyio.current_time() - began == 5
+
+
+@pytest.mark.anyio
 async def test_a_returned_message_comes_first():
     """A redelivered message goes back to the front of the row, not behind what came later."""
     order: list[str] = []

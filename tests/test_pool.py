@@ -125,6 +125,8 @@ async def test_a_crash_looping_child_of_a_pool_is_quarantined():
             await a.tell(Leave(crash=True))
         assert (await next_event(events, ChildQuarantined)).path == "tree/pool/a"
         assert await b.ask(Total()) == 0
+        statistics = pool.statistics()
+        assert (statistics.children, statistics.active, statistics.quarantined, statistics.restarts) == (2, 1, 1, 1)
         await pool.stop_child("a")
         assert runtime.count("tree/pool").specs == 1
 
@@ -193,6 +195,7 @@ async def test_partitions_keep_the_order_of_each_key():
         assert shards.ref.offer(Put("a", 5))
         await anyio.sleep(100)
         assert await shards.ref.ask(Total("a")) == 0
+        assert shards.ref.statistics().handled + shards.ref.statistics().leased == 5 * 8 + 1 + 1
     assert len(heard) == 8
     assert all(values == list(range(len(values))) for values in heard.values())
     assert most == 4

@@ -285,6 +285,7 @@ async def test_a_slow_listener_loses_the_oldest_events_and_learns_how_many():
             missed = await anext(slow)
             assert isinstance(missed, Lagged)
             assert missed.missed > 10
+            assert (slow.statistics().missed, slow.statistics().waiting) == (missed.missed, 3)
             assert isinstance([await anext(slow) for _ in range(3)][-1], ChildReady)
         assert [event async for event in slow] == []
 

@@ -6,8 +6,8 @@ from anyio.lowlevel import checkpoint
 from fixtures.trees import next_event, seen
 from msgspec import Struct
 
-from tds_runtime import Backoff, Budget, Call, Context, Inbox, Supervisor, actor, run
-from tds_runtime.errors import BudgetExhausted, CalleeCrashed, SpecError, StartFailed
+from tds_runtime import Backoff, Budget, Call, Context, Inbox, Pool, Supervisor, actor, run
+from tds_runtime.errors import BudgetExhausted, CalleeCrashed, NotRunning, SpecError, StartFailed
 from tds_runtime.events import (
     ChildCancelled,
     ChildEnded,
@@ -233,6 +233,111 @@ async def test_an_operators_restart_is_graceful_and_free():
         assert anyio.current_time() - began == 5
         assert runtime.snapshot("tree/a").incarnation == 2
         assert spec.ref.statistics().handled == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("strategy", "transient"), [("one_for_one", 1), ("rest_for_one", 2), ("one_for_all", 2)])
+async def test_restart_kinds_in_a_group(strategy, transient):
+    """As in OTP: a group's restart brings a finished transient child back, and a temporary one goes down for good."""
+    (a,) = workers("a")
+    (b,) = workers("b", restart="transient")
+    (c,) = workers("c", restart="temporary")
+    async with run(tree(a, b, c, strategy=strategy)) as runtime:
+        await b.ref.tell(Return())
+        await anyio.wait_all_tasks_blocked()
+        assert runtime.snapshot("tree/b").state == "finished"
+        await a.ref.tell(Crash())
+        await anyio.sleep(1)
+        found = {s.name: (s.incarnation, s.state) for s in runtime.snapshot().children}
+        linked = strategy != "one_for_one"
+        assert found == {
+            "a": (2, "ready"),
+            "b": (transient, "ready" if linked else "finished"),
+            "c": (1, "finished" if linked else "ready"),
+        }
+
+
+@pytest.mark.anyio
+async def test_the_row_of_delays_starts_anew_after_a_good_life_only():
+    """What counts is the time a child was ready: a long way up is no good life."""
+
+    @actor(backoff=Backoff(1, 100, jitter=0, reset_after=60), start_timeout=1000)
+    async def crasher(ctx: Context) -> None:
+        await anyio.sleep(100)
+        ctx.ready()
+        await anyio.sleep(60 if ctx.incarnation == 4 else 59)
+        raise ValueError
+
+    runtime = run(tree(crasher()))
+    events = runtime.events()
+    async with runtime:
+        delays = [(await next_event(events, RestartScheduled)).delay for _ in range(5)]
+    assert delays == [1, 2, 4, 1, 2]
+
+
+@pytest.mark.anyio
+async def test_what_crashes_while_it_stops_stays_down():
+    """An error on the way down is reported and neither charged nor followed by a restart."""
+
+    @actor(backoff=AT_ONCE)
+    async def clumsy(ctx: Context) -> None:
+        ctx.ready()
+        await ctx.stopping.wait()
+        raise LookupError("on the way down")
+
+    runtime = run(tree(clumsy(), budget=Budget(0)))
+    events = runtime.events()
+    async with runtime:
+        pass
+    told = seen(events, object)
+    (ended,) = [event for event in told if isinstance(event, ChildEnded) and event.path == "tree/clumsy"]
+    assert (ended.ending, ended.failure.message) == ("shutdown", "on the way down")
+    assert len([event for event in told if isinstance(event, ChildStarting)]) == 1
+    assert not [event for event in told if isinstance(event, RestartScheduled)]
+
+
+@pytest.mark.anyio
+async def test_a_restart_by_hand_of_a_stopping_tree_is_refused():
+    """Nothing is started any more, and whoever asked learns it."""
+    (spec,) = workers("a", stop=20)
+    async with run(tree(spec)) as runtime:
+        await spec.ref.tell(Work(10))
+        await anyio.wait_all_tasks_blocked()
+        runtime.stop()
+        with pytest.raises(NotRunning):
+            await runtime.restart("tree/a")
+        assert runtime.snapshot("tree/a").incarnation == 1
+
+
+@pytest.mark.anyio
+async def test_a_request_to_stop_says_why():
+    """Shutdown, restart, removal and termination are told apart in the event."""
+    a, b = workers("ab")
+    pool = Pool("pool", template=worker)
+    runtime = run(tree(a, b, pool, strategy="rest_for_one"))
+    events = runtime.events()
+    async with runtime:
+        await pool.start("c")
+        await pool.stop_child("c")
+        await runtime.terminate("tree/b")
+        await runtime.restart("tree/a")
+    reasons = {(event.path, event.reason) for event in seen(events, StopRequested)}
+    assert {
+        ("tree/pool/c", "removed"),
+        ("tree/b", "terminated"),
+        ("tree/a", "restart"),
+        ("tree/a", "shutdown"),
+    } <= reasons
+
+
+@pytest.mark.anyio
+async def test_a_tree_has_one_task_a_child():
+    """No slot, mailbox or supervisor costs a task beside its own."""
+    before = len(anyio.get_running_tasks())
+    async with run(tree(*workers("abc"), Supervisor("nested", children=workers("de")))):
+        names = [task.name for task in anyio.get_running_tasks()]
+        assert len(names) - before == 5 + 1 + 1 + 1  # children, nested supervisor, root, and who keeps the root
+        assert {f"tree/{name}" for name in ("a", "b", "c", "nested", "nested/d", "nested/e")} <= set(names)
 
 
 # --- strategies
@@ -587,6 +692,32 @@ async def test_a_significant_child_that_is_restarted_ends_nothing():
     async with run(tree(spec, auto_shutdown="any_significant")):
         await spec.ref.tell(Crash())
         assert await spec.ref.ask(Lives()) == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("restart", "again"), [("permanent", True), ("transient", False), ("temporary", False)])
+async def test_a_nested_auto_shutdown_is_a_normal_end(restart, again):
+    """For its own supervisor it has ended normally: permanent is restarted and charged, the others are finished."""
+    (a,) = workers("a", restart="temporary", significant=True)
+    nested = Supervisor("nested", children=[a], auto_shutdown="any_significant", restart=restart, backoff=AT_ONCE)
+    async with run(tree(nested)) as runtime:
+        await a.ref.tell(Crash())
+        await anyio.sleep(1)
+        snapshot = runtime.snapshot("tree/nested")
+        assert (snapshot.incarnation, snapshot.state) == ((2, "ready") if again else (1, "finished"))
+
+
+@pytest.mark.anyio
+async def test_what_was_terminated_by_hand_keeps_no_supervisor_up():
+    """As in OTP: termination by hand ends no supervisor, and the last significant child that lives does."""
+    a, b = workers("ab", restart="transient", significant=True)
+    async with run(tree(a, b, auto_shutdown="all_significant")) as runtime:
+        await runtime.terminate("tree/a")
+        await anyio.sleep(1)
+        assert runtime.snapshot().state == "ready"
+        await b.ref.tell(Return())
+        with anyio.fail_after(10):
+            await runtime.wait()
 
 
 def test_impossible_significance_is_refused():
