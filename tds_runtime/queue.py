@@ -229,6 +229,11 @@ class Queue:
         arguments = (*columns.of_selection(selection), limit, f"{by}: {reason}")
         return int(await self.database.fetchval(sql.load("queue/cancel"), *arguments))
 
+    async def put_off(self, selection: Selection, until: datetime, *, by: str, reason: str = "") -> int:
+        """Keep waiting tasks from being claimed before a time, a portion at a time; returns how many."""
+        arguments = (*columns.of_selection(selection), AT_A_TIME, until, f"{by}: {reason}")
+        return int(await self.database.fetchval(sql.load("queue/put_off"), *arguments))
+
     async def pause(self, entity_type: str, *, by: str, reason: str = "", until: datetime | None = None) -> None:
         """Stop claiming tasks of an entity, until a time or until `resume`; they are still accepted."""
         await self.database.execute(sql.load("queue/pause"), entity_type, reason, by, until)

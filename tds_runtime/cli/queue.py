@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from cyclopts import App
 
 from tds_runtime import sql
-from tds_runtime.cli.output import Ended, Exit
+from tds_runtime.cli.output import Ended, Exit, Output
 from tds_runtime.cli.session import C, Session, duration
 from tds_runtime.cli.status import Entity, print_entities
 from tds_runtime.database import Database
+from tds_runtime.queue import AT_A_TIME as _PORTION
 from tds_runtime.queue import Queue, Selection
 
 
@@ -18,7 +20,7 @@ def register(app: App, session: Session[C]) -> None:
     """Add `queue` to the command line."""
     queue = App(name="queue", help="Waiting tasks and tasks in work.")
     app.command(queue)
-    for add in (_add_show, _add_pause, _add_cancel):
+    for add in (_add_show, _add_pause, _add_cancel, _add_snooze):
         add(queue, session)
 
 
@@ -84,17 +86,58 @@ def _add_cancel(queue: App, session: Session[C]) -> None:
             yes: do not ask.
             json: print JSON.
         """
-        if bool(ids) == bool(entity):
-            raise Ended("Say which tasks: ids, or --entity.", Exit.USAGE)
-        settings = session.load().value
+        chosen = _chosen(ids, entity)
         session.output.confirm(f"Cancel {len(ids) or 'all'} waiting tasks{entity and ' of ' + entity}?", yes=yes)
-        selection = Selection(ids=ids or None, entity_type=entity or None)
-        async with session.database(settings.database) as database:
-            cancelled = await opened(session, database).cancel(selection, by=session.operator, reason=reason)
-        if json:
-            session.output.data({"cancelled": cancelled})
-        else:
-            session.output.line(f"{cancelled} cancelled")
+
+        def cancel_some(tasks: Queue) -> Awaitable[int]:
+            return tasks.cancel(chosen, by=session.operator, reason=reason, limit=_PORTION)
+
+        _report(session.output, "cancelled", await _moved(session, cancel_some), json=json)
+
+
+def _add_snooze(queue: App, session: Session[C]) -> None:
+    @queue.command
+    async def snooze(*ids: int, entity: str = "", lasting: str, reason: str, json: bool = False) -> None:
+        """Put waiting tasks off; no attempt is spent, and a newer change of a record lets its task go at once.
+
+        Args:
+            *ids: the tasks' ids.
+            entity: instead of ids: all that wait of this entity now.
+            lasting: for how long (such as 2h).
+            reason: why, for whoever looks next.
+            json: print JSON.
+        """
+        chosen, until = _chosen(ids, entity), datetime.now(UTC) + timedelta(seconds=duration(lasting))
+
+        def snooze_some(tasks: Queue) -> Awaitable[int]:
+            return tasks.put_off(chosen, until, by=session.operator, reason=reason)
+
+        _report(session.output, "snoozed", await _moved(session, snooze_some), json=json)
+
+
+def _chosen(ids: tuple[int, ...], entity: str) -> Selection:
+    if bool(ids) == bool(entity):
+        raise Ended("Say which tasks: ids, or --entity.", Exit.USAGE)
+    return Selection(ids=ids or None, entity_type=entity or None)
+
+
+async def _moved(session: Session[C], move: Callable[[Queue], Awaitable[int]]) -> int:
+    """Move all that is chosen, a portion at a time, and return how many."""
+    settings = session.load().value
+    async with session.database(settings.database) as database:
+        tasks = opened(session, database)
+        total = portion = await move(tasks)
+        while portion == _PORTION:
+            portion = await move(tasks)
+            total += portion
+        return total
+
+
+def _report(output: Output, verb: str, moved: int, *, json: bool) -> None:
+    if json:
+        output.data({verb: moved})
+    else:
+        output.line(f"{moved} {verb}")
 
 
 def opened(session: Session[C], database: Database) -> Queue:

@@ -115,12 +115,12 @@ HOT: dict[str, tuple[Any, ...]] = {
 SHARED = {
     f"queue/{name}"
     for name in ("finish", "fold", "give_back", "history", "letters", "pick", "promoted", "put_back", "selected",
-                 "take", "task", "work", "work_found")
+                 "take", "task", "waiting", "work", "work_found")
 }  # fmt: skip
 COLD = {
     "queue/cancel", "queue/count_dead", "queue/discard_dead", "queue/retry_dead", "queue/pause", "queue/paused",
-    "queue/resume", "queue/statistics", "records/forget", "records/history", "records/trail", "nodes/forget",
-    "nodes/neighbours", "intake/replay",
+    "queue/put_off", "queue/resume", "queue/statistics", "records/forget", "records/history", "records/trail",
+    "nodes/forget", "nodes/neighbours", "intake/replay",
 }  # fmt: skip
 """What people, the healer and the hour ask for."""
 

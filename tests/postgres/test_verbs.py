@@ -151,6 +151,27 @@ async def test_waiting_tasks_are_cancelled_on_request_only(line: Line, queue: Qu
     assert line.data.strip() == "0 cancelled"
 
 
+async def test_all_means_all(line: Line, queue: Queue) -> None:
+    """More tasks than a statement moves are cancelled as well."""
+    await enqueue(queue, *map(str, range(1001)))
+    found = await line.json("queue", "cancel", "--entity", "product", "--reason", "mistake", "--yes")
+    assert found == {"cancelled": 1001}
+
+
+async def test_waiting_tasks_are_put_off_for_a_while(line: Line, queue: Queue) -> None:
+    """A snoozed task is not claimed and spends no attempt; a newer change of its record lets it go."""
+    await enqueue(queue, "1", "2")
+    asked = ("queue", "snooze", "--entity", "product", "--lasting", "2h", "--reason", "stocktaking")
+    assert await line.json(*asked) == {"snoozed": 2}
+    assert await line.json("queue", "snooze", "1", "--lasting", "1h", "--reason", "less") == {"snoozed": 0}
+    assert await queue.claim(["product"]) == []
+    await enqueue(queue, "1")
+    [task] = await queue.claim(["product"])
+    assert (task.source_entity_id, task.attempt_count) == ("1", 1)
+    await queue.database.execute("UPDATE tds_sync_queue SET available_at = now() WHERE status = 'pending'")
+    assert await queue.promote_due() == 1
+
+
 # --- dead letters
 
 
