@@ -300,6 +300,42 @@ VARIABLE: ContextVar[str] = ContextVar("variable", default="blank")
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("cause", ["hung", "killed", "start_timeout", "by hand"])
+async def test_no_life_begins_before_the_last_has_ended(cause):
+    """Whatever ends a life, its cleanup is through before the next begins, and nothing is charged twice."""
+    lives: list[int] = []
+
+    @actor(backoff=AT_ONCE, watchdog=30, start_timeout=5, stop=1, kill_grace=100)
+    async def sticky(ctx: Context, inbox: Inbox[Say]) -> None:
+        assert not lives, "two lives at the same time"
+        lives.append(ctx.incarnation)
+        try:
+            if cause == "start_timeout" and ctx.incarnation == 2:
+                await anyio.sleep_forever()
+            async for message in inbox:
+                if message.word == "crash":
+                    raise ValueError
+                await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(20)
+            lives.clear()
+
+    spec = sticky()
+    runtime = run(Supervisor("tree", budget=Budget(2), children=[spec]), grace=200)
+    async with runtime:
+        await spec.ref.tell(Say("crash" if cause == "start_timeout" else "hold"))
+        await anyio.wait_all_tasks_blocked()
+        if cause == "killed":
+            await runtime.kill("tree/sticky")
+        elif cause == "by hand":
+            await runtime.restart("tree/sticky")
+        await anyio.sleep(100)
+        assert lives == [3 if cause == "start_timeout" else 2]
+        assert runtime.snapshot("tree/sticky").state == "ready"
+
+
+@pytest.mark.anyio
 async def test_every_incarnation_starts_with_a_fresh_context():
     """What the caller of run, or an earlier life, put into a context variable is not there."""
     VARIABLE.set("the caller's")
