@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -330,6 +332,48 @@ async def test_a_second_sigterm_skips_the_graceful_phase(anyio_backend):
             os.kill(os.getpid(), signal.SIGTERM)
             assert (await next_event(events, ChildCancelled)).reason == "hurry"
             await runtime.wait()
+
+
+PROCESS = """
+import os, signal, sys
+import anyio
+from tds_runtime import Budget, Context, Supervisor, actor, run
+
+@actor(stop=0.1, kill_grace=0.1)
+async def stubborn(ctx: Context) -> None:
+    ctx.ready()
+    if sys.argv[1] == "crash":
+        raise ValueError("by its own fault")
+    with anyio.CancelScope(shield=True):
+        await anyio.sleep(60)
+
+@actor()
+async def orderly(ctx: Context) -> None:
+    ctx.ready()
+    await ctx.stopping.wait()
+    print("stopped in order", flush=True)
+
+async def main():
+    tree = Supervisor("tree", budget=Budget(0), children=[orderly(), stubborn()])
+    async with run(tree, signals=True) as runtime:
+        os.kill(os.getpid(), signal.SIGTERM) if sys.argv[1] == "stop" else None
+        await runtime.wait()
+
+anyio.run(main, backend=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(("act", "said"), [("crash", "BudgetExhausted"), ("stop", "line 12, in stubborn")])
+def test_a_tree_that_owns_its_process_leaves_with_a_status(act, said, backend):
+    """Exhausted, or with a child that cannot be stopped: the others stop in order, stderr says why, status 1."""
+    began = time.monotonic()
+    process = [sys.executable, "-c", PROCESS, act, backend]
+    done = subprocess.run(process, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stdout == "stopped in order\n"
+    assert said in done.stderr
+    assert time.monotonic() - began < 20  # and not after the minute of what cannot be stopped
 
 
 @real_time
