@@ -26,7 +26,7 @@ from tds_runtime.errors import LeaseLost, Outage
 from tds_runtime.queue import Options, Queue, Task
 
 SUSPECT = 3
-"""From this attempt on a task is settled alone: whatever it did to its last two batches, it does to itself."""
+"""From this attempt on a task is settled alone, all others given back: what it does, it does to itself."""
 
 _LOOK = 0.1  # seconds between looks at the lease; a look compares two numbers, and a start waits for it
 _MOST_DRIFT = 200
@@ -165,11 +165,15 @@ class _Sync:
             with suppress(Outage):
                 tasks = await self._claim()
                 while tasks and not await self._left(tasks):
-                    if len(tasks) >= self._options.batch and self._working < self._options.workers:
+                    if self._has_more(tasks):
                         self._start_worker(group)
                     tasks = await self._settle_all(tasks)
         finally:
             self._working -= 1
+
+    def _has_more(self, tasks: Sequence[Task]) -> bool:
+        full = len(tasks) >= self._options.batch and self._working < self._options.workers
+        return full and _suspect(tasks) is None
 
     async def _left(self, tasks: Sequence[Task]) -> bool:
         """Whether the actor is to stop; then it gives back what it has taken and not begun."""
@@ -202,15 +206,19 @@ class _Sync:
             self._in_doubt = self._in_doubt or tries > 1
 
     async def _settle_all(self, tasks: Sequence[Task]) -> list[Task]:
-        """Settle a claim: the suspects one by one, the rest as one batch; returns the next claim."""
-        suspects = [task for task in tasks if task.attempt_count >= SUSPECT]
-        for task in suspects:
-            await self._settle([task], 0)
-        rest = [task for task in tasks if task.attempt_count < SUSPECT] if suspects else tasks
+        """Settle a claim as one batch, or its first suspect alone; returns the next claim."""
+        suspect = _suspect(tasks)
+        if suspect is not None:
+            return await self._try_alone(suspect, [task for task in tasks if task is not suspect])
         go_on = len(tasks) >= self._options.batch and self._may_go_on()
-        if rest:
-            return await self._settle(rest, self._options.batch if go_on else 0)
-        return await self._claim() if go_on else []
+        return await self._settle(tasks, self._options.batch if go_on else 0)
+
+    async def _try_alone(self, suspect: Task, others: Sequence[Task]) -> list[Task]:
+        """Settle a suspect with nothing else in hand: what it does to its process costs nobody else an attempt."""
+        if others:
+            await self._release(others)
+        await self._settle([suspect], 0)
+        return await self._claim() if self._may_go_on() else []
 
     def _may_go_on(self) -> bool:
         """Not while something is held that nobody knows of: it is given back when nothing is in hand."""
@@ -291,6 +299,10 @@ class _Sync:
             self._drift.update(new)
             return tuple(sorted(new))
         return ()
+
+
+def _suspect(tasks: Iterable[Task]) -> Task | None:
+    return next((task for task in tasks if task.attempt_count >= SUSPECT), None)
 
 
 def _correlation(tasks: Iterable[Task]) -> dict[str, Any]:
