@@ -167,7 +167,18 @@ def _upsert(shape: mapping.Target, fields: Sequence[Field]) -> str:
         or f"{quote(shape.id_column)} = excluded.{quote(shape.id_column)}",
         returned=", ".join(f"t.{quote(name)}" for name in sorted(returned)),
         faithful=_faithful(owned),
+        exact=_exact(shape.table, [identity, *fields]),
     )
+
+
+def _exact(table: str, fields: Sequence[Field]) -> str:
+    names: dict[str, list[str]] = {}
+    for field in fields:
+        names.setdefault(STORED[field.type], []).append(field.name)
+    types = [
+        f"a.atttypid = '{kind}'::regtype AND a.attname = ANY ('{{{','.join(some)}}}')" for kind, some in names.items()
+    ]
+    return _text("exact", table=quote(table), types=" OR ".join(types), count=str(len(fields)))
 
 
 def compiled_children(parent: mapping.Target, shape: mapping.Child, fields: Sequence[Field]) -> Children:
