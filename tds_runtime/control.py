@@ -70,13 +70,14 @@ class Control:
         """
         slot = self._find(path)
         before = slot.incarnation
+        above = self._find(path.rpartition("/")[0])
         with self.events() as events:
             self._supervisor_of(slot).cycle(slot)
             async for event in events:
                 if slot.incarnation > before and slot.state != "starting":
                     return
-                if isinstance(event, TreeStopped):
-                    raise NotRunning(f"the tree ended before {path} was started again")
+                if above.state == "finished" or isinstance(event, TreeStopped):
+                    raise NotRunning(f"{above.path} ended before {path} was started again")
 
     async def add(self, path: str, spec: Spec[Any]) -> None:
         """Start one more child, as the last of the supervisor at `path`; returns when it is ready.

@@ -423,3 +423,16 @@ async def test_terminate_after_the_end_returns():
             await runtime.add("tree/nested", worker().named("late"))
         await runtime.restart("tree/nested")
         assert runtime.snapshot("tree/nested/worker").state == "ready"
+
+
+@pytest.mark.anyio
+async def test_a_restart_by_hand_ends_with_the_supervisor_that_does_not_do_it():
+    """A supervisor that is on its way to its end for good starts nothing, and whoever waits for that is told."""
+    first, second = worker().named("first").options(restart="temporary", significant=True), worker().named("second")
+    nested = Supervisor("nested", children=[first, second], auto_shutdown="any_significant", restart="transient")
+    async with run(tree(nested)) as runtime:
+        await second.ref.tell(Work(5))
+        await first.ref.tell(Crash())
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(NotRunning, match="tree/nested ended"), anyio.fail_after(60):
+            await runtime.restart("tree/nested/second")
