@@ -14,10 +14,14 @@ from typing import Any
 import anyio
 import msgspec
 from faults import suites
+from faults.blackhole import blackholed, reset_often, trickled
+from faults.doubt import in_doubt
 from faults.fact import Fact
 from faults.killings import killings
 from faults.mutants import caught
 from faults.place import ground, place
+from faults.poison import fifty_at_once, poison
+from faults.sweep import life, sweep, trip
 from msgspec import Struct
 
 
@@ -32,8 +36,23 @@ class Trial(Struct, frozen=True):
 FACTS: dict[str, Trial] = {
     "killings": Trial(killings, {"webhooks": 100_000, "kills": 200}, {"webhooks": 1_000, "kills": 5}),
     "mutants": Trial(caught),
+    "fifty_at_once": Trial(fifty_at_once, {"rounds": 20}),
+    "poison": Trial(poison, {"neighbours": 90}, {"endless": False}),
+    "predecessors_day": Trial(suites.predecessors_day),
+    "killed_and_frozen_nodes": Trial(suites.killed_and_frozen_nodes),
     "simulation": Trial(suites.simulation, {"seeds": 1_000}, {"seeds": 100}),
     "plans": Trial(suites.plans),
+    "sweep": Trial(sweep),
+    "sweep_cold": Trial(sweep, {"cold": True}, {"cold": True, "actions": ("reset",)}),
+    "sweep_life": Trial(sweep, {"scenario": life}, {"scenario": life, "actions": ("reset",)}),
+    "sweep_pools": Trial(
+        sweep, {"scenario": life, "actions": ("reset", "close"), "connections": 4}, {"connections": 4}
+    ),
+    "sweep_blackhole": Trial(sweep, {"scenario": trip, "actions": ("blackhole",)}, {"actions": ("blackhole",)}),
+    "doubt": Trial(in_doubt, {"commits": 500}, {"commits": 40}),
+    "blackhole": Trial(blackholed, {"seconds": 10}, {"seconds": 5}),
+    "trickle": Trial(trickled, {"deliveries": 1_000}, {"deliveries": 200}),
+    "resets": Trial(reset_often, {"every": 15, "resets": 600}, {"every": 15, "resets": 60}),
 }
 
 

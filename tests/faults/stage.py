@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio
 import asyncpg
@@ -18,6 +19,10 @@ from faults.warm import Warm
 from faults.wire import through
 
 WITHIN = 30.0
+PATIENCE = 2  # seconds: command_timeout and acquire_timeout of the daemon
+PATIENT = f'command_timeout = "{PATIENCE}s"\nacquire_timeout = "{PATIENCE}s"'
+ENVIRONMENT = {"TDS_WEBHOOKS__TIMEOUT": f"{PATIENCE}s"}
+DARK = PATIENCE + 0.2  # seconds that a black hole lasts: nobody waits any more for what fell into it
 LATE = 0.5  # seconds in which a fault that is planted after the last answer strikes
 WAITING = "SELECT count(*) FROM tds_sync_queue_live WHERE status IN ('pending', 'processing', 'failed')"
 
@@ -25,8 +30,8 @@ WAITING = "SELECT count(*) FROM tds_sync_queue_live WHERE status IN ('pending', 
 class Stage:
     """A daemon behind a proxy that is started again when it was killed, a sender, and a look at the queue."""
 
-    def __init__(self, place: Place, configuration: Path, wire: Proxy, history: History) -> None:
-        self.wire = wire
+    def __init__(self, place: Place, dsn: str, configuration: Path, wire: Proxy, history: History) -> None:
+        self.wire, self.dsn = wire, dsn
         self.starts = 0
         self._killed = 0
         self.deliveries = 0
@@ -50,7 +55,7 @@ class Stage:
         """Start a daemon unless one lives; True when there is a new one."""
         if self._daemon is not None and self._daemon.returncode is None:
             return False
-        self._daemon = await self._place.nursery.start(self._configuration)
+        self._daemon = await self._place.nursery.start(self._configuration, environment=ENVIRONMENT)
         self.starts += 1
         return True
 
@@ -60,20 +65,28 @@ class Stage:
             await self.daemon.wait()
             await self.start()
 
-    async def perform(self, deliveries: Sequence[Delivery], dsn: str) -> None:
+    async def perform(self, deliveries: Sequence[Delivery]) -> None:
         """Deliver one after the other, each until it is acknowledged and nothing waits any more."""
         for delivery in deliveries:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._restart)
+                group.start_soon(self._mend)
                 with anyio.fail_after(WITHIN):
                     await self._deliver(delivery)
-                    await self._quiet(dsn)
+                    await self.quiet()
                 group.cancel_scope.cancel()
 
     async def _restart(self) -> None:
         while True:
             await self.daemon.wait()
             await self.start()
+
+    async def _mend(self) -> None:
+        """End a black hole when the daemon has given it up."""
+        while not sum(self.wire.statistics().fired):  # noqa: ASYNC110 - the proxy lives in another thread
+            await anyio.sleep(0.02)
+        await anyio.sleep(DARK)
+        self.wire.mend()
 
     async def _deliver(self, delivery: Delivery) -> None:
         client = Client(self.daemon.address, self.history)
@@ -83,9 +96,10 @@ class Stage:
             await anyio.sleep(0.01)
         await client.aclose()
 
-    async def _quiet(self, dsn: str) -> None:
+    async def quiet(self) -> None:
+        """Return when nothing waits in the queue."""
         if self._direct is None:
-            self._direct = await asyncpg.connect(dsn, timeout=10, command_timeout=10)
+            self._direct = await asyncpg.connect(self.dsn, timeout=10, command_timeout=10)
         while await self._direct.fetchval(WAITING):  # noqa: ASYNC110 - another process works
             await anyio.sleep(0.005)
 
@@ -106,14 +120,16 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(place: Place, dsn: str, *, more: str = "", database: str = "") -> AsyncIterator[Stage]:
-    """A stage on a database; the daemon has one connection a pool, so that each run takes the same way."""
+async def staged(place: Place, *, connections: int = 1) -> AsyncIterator[Stage]:
+    """A stage on a fresh database; with one connection for work, beside the deliveries' own, each run is alike."""
+    dsn = await place.database()
     with (
         proxy(dsn, operations()) as wire,
-        History(place.directory / f"sweep-{Path(dsn.partition('?')[0]).name}.jsonl") as history,
+        History(place.directory / f"{Path(urlsplit(dsn).path).name}.jsonl") as history,
     ):
-        lines = f"work_connections = 1\ningest_connections = 1\n{database}"
-        stage = Stage(place, place.configure(through(dsn, wire.port), more=more, database=lines), wire, history)
+        pools = f"work_connections = {connections}\ningest_connections = {connections + 1}\n"
+        configuration = place.configure(through(dsn, wire.port), database=pools + PATIENT)
+        stage = Stage(place, dsn, configuration, wire, history)
         try:
             yield stage
         finally:

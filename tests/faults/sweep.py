@@ -60,9 +60,9 @@ class Strike(Struct, frozen=True):
 class Sweep:
     """Goes from point to point, each with a record of its own."""
 
-    def __init__(self, stage: Stage, dsn: str, scenario: Scenario, *, cold: bool) -> None:
+    def __init__(self, stage: Stage, scenario: Scenario, *, cold: bool) -> None:
         self.missed = 0
-        self._stage, self._dsn, self._scenario, self._cold = stage, dsn, scenario, cold
+        self._stage, self._scenario, self._cold = stage, scenario, cold
         self._records = itertools.count(1)
 
     async def rehearse(self) -> list[tuple[str, int]]:
@@ -91,16 +91,22 @@ class Sweep:
             self.missed += 1
         return False
 
+    async def end(self) -> None:
+        """Have everything done that is still to be done."""
+        await self._prepare()
+        await self._stage.quiet()
+
     async def _prepare(self) -> None:
         """Have a daemon that is ready: a fresh one, or one that has done this before."""
         self._stage.wire.arm()
+        self._stage.wire.mend()
         if self._cold:
             await self._stage.aclose()
         if await self._stage.start() and not self._cold:
             await self._perform()
 
     async def _perform(self) -> None:
-        await self._stage.perform(self._scenario(next(self._records)), self._dsn)
+        await self._stage.perform(self._scenario(next(self._records)))
 
 
 async def sweep(
@@ -109,23 +115,25 @@ async def sweep(
     scenario: Scenario = trip,
     actions: Sequence[Action] = ("call", "reset"),
     cold: bool = False,
+    connections: int = 1,
 ) -> Fact:
     """Strike at every round trip of a scenario, at each point, with each action.
 
     Args:
         place: where.
         scenario: what is delivered about a record.
-        actions: call is SIGKILL.
+        actions: call is SIGKILL; a blackhole lasts until nobody waits for its end, and what fell into it comes late.
         cold: a fresh daemon for each, so that connecting and preparing are round trips of the way, too.
+        connections: of the daemon for work.
     """
     began = time.monotonic()
-    dsn = await place.database()
-    async with staged(place, dsn) as stage:
-        performed = Sweep(stage, dsn, scenario, cold=cold)
+    async with staged(place, connections=connections) as stage:
+        performed = Sweep(stage, scenario, cold=cold)
         trips = await performed.rehearse()
         strikes = [Strike(*one, point, action) for action in actions for one in trips for point in POINTS]
         passed_by = [strike for strike in strikes if not await performed.strike(strike)]
-        violations = check(await gather(dsn, stage.history.lines, logs=[stage.daemon.log]))
+        await performed.end()
+        violations = check(await gather(stage.dsn, stage.history.lines, logs=[stage.daemon.log]))
         figures = {
             "round_trips": len(trips),
             "points": len(strikes),
