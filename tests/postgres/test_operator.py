@@ -3,8 +3,10 @@
 import json
 from typing import Any
 
+import anyio
 import pytest
 
+from tds_runtime import premises
 from tds_runtime.database import Database, Options
 from tds_runtime.intake import Delivery, store
 from tds_runtime.queue import Change, Completion, Failure, Queue
@@ -34,6 +36,14 @@ async def finish(queue: Queue, limit: int) -> None:
     tasks = await queue.claim(["product"], limit=limit)
     async with queue.database.transaction() as connection:
         await queue.complete(connection, [Completion(task.id, task.fence, "applied") for task in tasks])
+
+
+async def psql(dsn: str, *commands: str) -> list[str]:
+    """What psql prints, a line a row, columns separated by |."""
+    words = [word for command in commands for word in ("-c", command)]
+    program = str(premises.reachable_programs() / "psql")
+    done = await anyio.run_process([program, "-XAtq", "-v", "ON_ERROR_STOP=1", *words, dsn], cwd="/")
+    return done.stdout.decode().splitlines()
 
 
 async def health(database: Database) -> Any:
@@ -137,3 +147,46 @@ async def test_functions_work_from_any_search_path(queue: Queue, database_dsn: s
         assert json.loads(await other.fetchval("SELECT public.tds_get_health_summary()::text"))["status"] == "healthy"
         assert await other.fetchval("SELECT public.tds_requeue()") == 0
         assert await other.fetch("SELECT * FROM public.tds_recover_stuck_tasks()") == []
+
+
+async def test_psql_is_enough(queue: Queue, database_dsn: str) -> None:
+    """A person with psql alone sees what is wrong, puts it right, and sees that it is."""
+    await put(queue, *(str(number) for number in range(70)))
+    await bury(queue, 60)
+    await queue.claim(["product"], limit=5)
+    seen = await psql(
+        database_dsn,
+        "SELECT tds_get_health_summary() ->> 'status'",
+        "SELECT pending, processing, dead_letter FROM tds_get_queue_statistics()",
+        "SELECT entity_type, pending, processing, dead_letter FROM tds_queue_overview",
+        "SELECT error_code, entity_type, tasks, example FROM tds_dead_letter_causes",
+        "SELECT status, count(*) FROM tds_sync_queue GROUP BY status ORDER BY status",
+    )
+    assert seen == [
+        "warning", "5|5|60", "product|5|5|60", "planted|product|60|it broke", "dead_letter|60", "pending|5",
+        "processing|5",
+    ]  # fmt: skip
+    done = await psql(
+        database_dsn,
+        "UPDATE tds_sync_queue SET processing_started_at = now() - interval '2 hours' WHERE status = 'processing'",
+        "SELECT count(*) FROM tds_recover_stuck_tasks(older_than => '1 hour') WHERE NOT became_dead_letter",
+        "SELECT tds_requeue(record => '1')",
+        "SELECT tds_requeue(entity => 'product', code => 'planted')",
+        "SELECT * FROM tds_prune(keep_tasks => '14 days')",
+        "SELECT tds_get_health_summary() -> 'queue' ->> 'pending'",
+        "SELECT resolution, resolved_by = current_user, count(*) FROM tds_dead_letter_queue GROUP BY 1, 2",
+    )
+    assert done == ["5", "1", "59", "0|0|0|0", "70", "retried|t|60"]
+    assert len(await queue.claim(["product"], limit=100)) == 70
+
+
+async def test_psql_sees_the_nodes(queue: Queue, database_dsn: str) -> None:
+    """Which processes live, what they hold, and whose lease is over."""
+    await put(queue, "1", "2")
+    await queue.database.execute(
+        "INSERT INTO tds_nodes (boot_id, name, host, pid, process, version, lease, renewed_at) VALUES"
+        " ('this', 'a', 'h', 1, '', '', '60 s', now()), ('gone', 'b', 'h', 2, '', '', '60 s', now() - '2m'::interval)"
+    )
+    await queue.claim(["product"], limit=2)
+    asked = "SELECT name, state, tasks_in_flight FROM tds_node_overview ORDER BY name"
+    assert await psql(database_dsn, asked) == ["a|alive|2", "b|dead|0"]
