@@ -45,11 +45,11 @@ check: $(VENV)/.tools ## lint, format, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
-bench: $(VENV)/.tools ## measure the ratios of the README
-	@for bench in engine ingest drain claim sync; do $(BIN)/tds-runtime bench $$bench --json || exit 1; done
+bench: $(VENV)/.tools ## measure the ratios of the README, and a soak of a million tasks
+	@for bench in engine ingest drain claim sync soak; do $(BIN)/tds-runtime bench $$bench --json || exit 1; done
 
-faults: $(VENV)/.tools ## the long campaign: 1,000 seeds of random trees under random faults
-	@TDS_SIMULATION_SEEDS=1000 $(BIN)/python -m pytest -n 2 --timeout 1800 tests/simulation $(ARGS)
+faults: $(VENV)/.tools ## the long campaign: kills, cuts, doubts, one JSON line a fact (ARGS=--small for a look, or names of facts)
+	@PYTHONPATH=tests $(BIN)/python -m faults $(ARGS)
 
 format: $(VENV)/.tools ## format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
