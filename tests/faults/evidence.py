@@ -11,6 +11,8 @@ from faults.history import Line
 from faults.place import SECRET
 from msgspec import Struct
 
+from tds_runtime.task import digest
+
 SECRETS: Mapping[str, str] = {
     "webhook secret": SECRET,
     "client secret": "aClientSecretForTheTests",
@@ -123,7 +125,8 @@ async def gather(
 
 def _stored(row: asyncpg.Record) -> Stored:
     number, record, dated, version, operation, body = row
-    return Stored(number, record, version if dated else -1, operation, hashlib.sha256(body).hexdigest()[:16])
+    owner = record or f"body:{digest(body).hex()}"
+    return Stored(number, owner, version if dated else -1, operation, hashlib.sha256(body).hexdigest()[:16])
 
 
 async def _leaks(connection: asyncpg.Connection) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID251 - one mutant lets a task run on behind its answer, which is the fault
 import hashlib
+import importlib
 import re
 import time
 from collections.abc import Callable
@@ -42,8 +43,12 @@ class Mutant(Struct, frozen=True, kw_only=True):
 
 
 def apply(name: str) -> None:
-    """Patch this process."""
-    next(mutant for mutant in MUTANTS if mutant.name == name).patch()
+    """Patch this process: by the name of a mutant, or by a function of another module (`faults.poison:touchy`)."""
+    module, found, function = name.partition(":")
+    if found:
+        getattr(importlib.import_module(module), function)()
+    else:
+        next(mutant for mutant in MUTANTS if mutant.name == name).patch()
 
 
 async def caught(place: Place) -> Fact:

@@ -33,6 +33,16 @@ async def plans(_place: Place) -> Fact:
     return fact
 
 
+async def predecessors_day(_place: Place) -> Fact:
+    """52 product and 6 invoice webhooks are buried by a planted fault; one is retried, then all: 58 completed."""
+    return await _suite("predecessors_day", ["tests/daemon/test_promises.py", "-k", "fifty_eight"], {})
+
+
+async def killed_and_frozen_nodes(_place: Place) -> Fact:
+    """Processes that claim are killed at random moments, and frozen until another node has done their work."""
+    return await _suite("killed_and_frozen_nodes", ["tests/postgres/test_crash.py"], {})
+
+
 def _servers() -> list[Path]:
     return sorted(DEBIAN.glob("*/bin/postgres"), key=lambda program: float(program.parts[-3]))
 

@@ -107,12 +107,13 @@ class Warm:
         """Return when `/readyz` answers 200; AssertionError with the end of the log when it ended instead."""
         with anyio.move_on_after(within):
             while self.returncode is None:
-                if await self._is_ready():
+                if await self.is_ready():
                     return
                 await anyio.sleep(0.01)
         raise AssertionError(f"{self.address} is not ready (status {self.returncode}):\n{self.tail()}")
 
-    async def _is_ready(self) -> bool:
+    async def is_ready(self) -> bool:
+        """Whether `/readyz` answers 200 now."""
         host, _, port = self.address.removeprefix("http://").rpartition(":")
         try:
             async with await anyio.connect_tcp(host, int(port)) as stream:
@@ -129,8 +130,9 @@ class Warm:
 class Nursery:
     """Starts daemons in the warm process."""
 
-    def __init__(self, process: anyio.abc.Process) -> None:
+    def __init__(self, process: anyio.abc.Process, log: Path) -> None:
         self._process = process
+        self._log = log
         self._daemons: dict[int, Warm] = {}
         self._wanted: dict[int, tuple[Start, str, anyio.Event]] = {}
         self._started: dict[int, Warm] = {}
@@ -157,14 +159,20 @@ class Nursery:
         request = Start(self._serial, str(configuration), str(log), mutant, dict(environment or {}))
         started = anyio.Event()
         self._wanted[request.serial] = (request, _address(configuration), started)
-        assert self._process.stdin is not None
-        await self._process.stdin.send(msgspec.json.encode(request) + b"\n")
+        await self._ask(request)
         with anyio.fail_after(READY_WITHIN):
             await started.wait()
         daemon = self._started.pop(request.serial)
         if ready:
             await daemon.ready()
         return daemon
+
+    async def _ask(self, request: Start) -> None:
+        assert self._process.stdin is not None
+        try:
+            await self._process.stdin.send(msgspec.json.encode(request) + b"\n")
+        except anyio.BrokenResourceError:
+            raise AssertionError(f"the warm process has ended:\n{self._log.read_text()[-2000:]}") from None
 
     async def listen(self) -> None:
         """Take what the warm process tells until it ends."""
@@ -196,7 +204,8 @@ async def warm(directory: Path) -> AsyncIterator[Nursery]:
         directory: for the log of the warm process itself.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TDS_")}
-    with (directory / "warm.log").open("ab") as log:
+    path = directory / "warm.log"
+    with path.open("ab") as log:
         process = await anyio.open_process(
             [sys.executable, "-m", "faults.warm"],
             stdout=subprocess.PIPE,
@@ -205,7 +214,7 @@ async def warm(directory: Path) -> AsyncIterator[Nursery]:
             env={**environment, "PYTHONPATH": str(TESTS)},
             start_new_session=True,
         )
-    nursery = Nursery(process)
+    nursery = Nursery(process, path)
     async with anyio.create_task_group() as group:
         group.start_soon(nursery.listen)
         try:
