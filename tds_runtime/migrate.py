@@ -19,6 +19,11 @@ from tds_runtime.errors import DatabaseGone, DatabaseRefused
 
 OLDEST_SERVER = 140000
 PATIENCE = 900.0  # seconds a single migration may take
+_REMEDIES = {
+    "fsync": "say ALTER SYSTEM SET fsync = on and reload the server",
+    "full_page_writes": "say ALTER SYSTEM SET full_page_writes = on and reload the server",
+    "synchronous_commit": "set it to on for the server, or RESET it by ALTER DATABASE or ALTER ROLE",
+}
 LOCK = 7_305_801_316_121_089_634  # any number that no other application uses
 
 
@@ -84,14 +89,14 @@ async def check(connection: Connection) -> None:
     """Raise DatabaseRefused for a server that is too old, not UTF-8, or set to lose acknowledged work."""
     row = await connection.fetchrow(sql.load("migrate/settings"))
     if row is None or row["version"] < OLDEST_SERVER:
-        raise DatabaseRefused("this needs PostgreSQL 14 or newer")
+        raise DatabaseRefused(
+            "this needs PostgreSQL 14 or newer: upgrade the server, or name another one in [database] dsn"
+        )
     if row["encoding"] != "UTF8":
         raise DatabaseRefused(f"the database is encoded in {row['encoding']}: create it with ENCODING 'UTF8'")
-    for name in ("fsync", "full_page_writes", "synchronous_commit"):
+    for name, remedy in _REMEDIES.items():
         if row[name] == "off":
-            raise DatabaseRefused(
-                f"{name} is off for this server, database or role: what is acknowledged could be lost"
-            )
+            raise DatabaseRefused(f"{name} is off, so what is acknowledged could be lost: {remedy}")
 
 
 async def _step(database: Database, connection: Connection, wanted: Sequence[Migration]) -> str | None:
