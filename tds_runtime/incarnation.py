@@ -77,8 +77,9 @@ class Incarnation:
         asked = self._stopping or outside or self._scope.cancel_called
         self._coroutine = None
         ending = classify(raised, verdict=self.verdict, asked=asked)
-        del raised  # its traceback holds this frame
+        del raised  # its traceback holds this frame: what this frame holds of it would be garbage for the collector
         self._on_end(ending)
+        del ending
 
     def stop(self) -> None:
         """Ask it to finish what it holds and return: the inbox ends and `stopping` is set."""

@@ -14,7 +14,7 @@ from tds_runtime import Backoff, Budget, Context, Inbox, Mailbox, Supervisor, ac
 from tds_runtime.errors import BudgetExhausted, Hung, Killed, StartFailed, StrayCancellation
 from tds_runtime.events import ChildEnded, ChildReady, ChildUnstopped, StartRefused
 from tds_runtime.failure import failure_of
-from tds_runtime.incarnation import classify, collapse
+from tds_runtime.incarnation import Incarnation, classify, collapse
 
 AT_ONCE = Backoff(0)
 
@@ -400,3 +400,49 @@ def test_a_report_keeps_no_frame_alive():
     gc.collect()
     assert not [thing for thing in gc.get_objects() if isinstance(thing, Big)]
     assert "with a big local" in kept.text
+
+
+@pytest.mark.anyio
+async def test_a_crash_leaves_no_garbage():
+    """What a crashed life held is gone at once, without the collector of cyclic garbage."""
+
+    @actor(backoff=AT_ONCE)
+    async def crasher(ctx: Context, inbox: Inbox[Say]) -> None:
+        async for _ in inbox:
+            raise ValueError
+
+    spec = crasher()
+    async with run(Supervisor("tree", budget=Budget(1000), children=[spec])):
+        await anyio.wait_all_tasks_blocked()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                await spec.ref.tell(Say("crash"))
+                await anyio.wait_all_tasks_blocked()
+            lives = [thing for thing in gc.get_objects() if isinstance(thing, Incarnation)]
+        finally:
+            gc.enable()
+        assert spec.ref.statistics().dead == 20
+    assert len(lives) == 2  # that of the root and that of the child
+
+
+@pytest.mark.anyio
+async def test_what_swallowed_its_cancellation_is_cancelled_again_where_it_waits_later():
+    """A child that outlived its kill_grace behind a shield and then waits for ever ends all the same."""
+
+    @actor(stop=1, kill_grace=2)
+    async def late(ctx: Context) -> None:
+        ctx.ready()
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(50)
+        await anyio.sleep_forever()
+
+    runtime = run(Supervisor("tree", children=[late()]), grace=1000)
+    events = runtime.events()
+    began = anyio.current_time()
+    async with runtime:
+        pass
+    unstopped = seen(events, ChildUnstopped)
+    assert [event.at - began for event in unstopped] == [3]
+    assert 50 <= anyio.current_time() - began <= 52
