@@ -17,6 +17,7 @@ from faults import suites
 from faults.blackhole import blackholed, reset_often, trickled
 from faults.doubt import in_doubt
 from faults.fact import Fact
+from faults.idle import idle
 from faults.killings import killings
 from faults.mutants import caught
 from faults.place import ground, place
@@ -42,6 +43,7 @@ FACTS: dict[str, Trial] = {
     "killed_and_frozen_nodes": Trial(suites.killed_and_frozen_nodes),
     "simulation": Trial(suites.simulation, {"seeds": 1_000}, {"seeds": 100}),
     "plans": Trial(suites.plans),
+    "idle": Trial(idle, {"seconds": 60}, {"seconds": 8}),
     "sweep": Trial(sweep),
     "sweep_cold": Trial(sweep, {"cold": True}, {"cold": True, "actions": ("reset",)}),
     "sweep_life": Trial(sweep, {"scenario": life}, {"scenario": life, "actions": ("reset",)}),
