@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -14,7 +15,7 @@ from actors.entity_sync import entity_sync
 from actors.messages import Wake
 from actors.storage import storage
 from actors.zoho import absent, entities, naming
-from tds_runtime import Supervisor, http, intake, run
+from tds_runtime import Supervisor, http, intake, logs, run
 from tds_runtime.database import Database, Options
 from tds_runtime.intake import Receipt, Store
 from tds_runtime.metrics import Metrics
@@ -46,9 +47,13 @@ def tree(kind: str, port: int, dsn: str, mappings: Path) -> Supervisor:
     writer = intake.writer(database=database, on_stored=wake).named("writer")
     names = naming.Names(naming.kinds(compiled))
     options = webhooks.Options(secrets=(Secret(load.SECRET),))
-    routes = webhooks.routes(Discard() if kind == "discard" else writer.ref, names, options, Metrics())
+    metrics = Metrics()
+    routes = webhooks.routes(Discard() if kind == "discard" else writer.ref, names, options, metrics)
     sock = http.listen_socket(f"127.0.0.1:{port}")
-    listener = http.listener(app=Starlette(routes=routes), sock=sock, options=http.Options()).named("listener")
+    listening = http.listener(
+        app=Starlette(routes=routes), sock=sock, options=http.Options(), observe=metrics.observe_request
+    )
+    listener = listening.named("listener")
     stored: list[Child] = (
         [storage(database=database, statements=lambda: absent.statements(compiled.tables)), writer]
         if kind != "discard"
@@ -59,7 +64,12 @@ def tree(kind: str, port: int, dsn: str, mappings: Path) -> Supervisor:
 
 async def main(kind: str, port: int, dsn: str, mappings: Path) -> None:
     """Serve until a signal."""
-    async with run(tree(kind, port, dsn, mappings), signals=True) as runtime:
+    with closing(logs.configure(logs.Options(format="json"))):
+        await _serve(tree(kind, port, dsn, mappings))
+
+
+async def _serve(root: Supervisor) -> None:
+    async with run(root, signals=True) as runtime:
         await runtime.wait()
 
 
