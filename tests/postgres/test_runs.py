@@ -171,6 +171,25 @@ async def test_everything_ends_with_its_parts(database: Database) -> None:
     assert [part.id for part in await runs.children(database, parent.id)] == [first.id, second.id]
 
 
+async def test_everything_is_split_once(database: Database) -> None:
+    """Splitting a run again, because the answer to the first time was lost, changes nothing."""
+    await ask(database, "all")
+    [parent] = await take(database)
+    async with database.transaction() as connection:
+        await running.expand(connection, parent, ["product", "customer"])
+        with pytest.raises(LeaseLost):
+            await running.expand(connection, parent, ["product", "customer"])
+    assert len(await runs.children(database, parent.id)) == 2
+
+
+async def test_what_is_in_hand_is_not_lost(database: Database) -> None:
+    """Of the runs of this process those go back that it does not know of: it never heard that it has them."""
+    await ask(database)
+    [run] = await take(database, "this")
+    assert await running.return_lost(database, "this", own=True, held=[run.id]) == {}
+    assert await running.return_lost(database, "this", own=True) == {run.id: "pending"}
+
+
 async def test_cancelling_everything_cancels_its_parts(database: Database) -> None:
     """A cancel reaches the runs that have not ended."""
     await ask(database, "all")
@@ -178,6 +197,24 @@ async def test_cancelling_everything_cancels_its_parts(database: Database) -> No
     async with database.transaction() as connection:
         children = await running.expand(connection, parent, ["product", "customer"])
         assert sorted(await runs.cancel(connection, parent.id, "enough")) == sorted([parent.id, *children])
+
+
+@pytest.mark.parametrize("end", ["fail", "cancel", "listed"])
+async def test_what_a_listing_saw_goes_with_it(database: Database, end: str) -> None:
+    """However it ends, its pages of ids are gone; those of others stay."""
+    await ask(database)
+    await ask(database, "customer")
+    one, other = await take(database)
+    for run in (one, other):
+        await advance(database, run, ids=["1", "2"])
+    async with database.transaction() as connection:
+        if end == "cancel":
+            await runs.cancel(connection, one.id, "enough")
+        elif end == "listed":
+            await running.finish_listing(connection, one)
+    if end == "fail":
+        await running.fail(database, one, "broken", "it broke")
+    assert [row[0] for row in await database.fetch("SELECT run_id FROM tds_sync_run_pages")] == [other.id]
 
 
 async def test_cursors_never_go_back(database: Database) -> None:
