@@ -117,3 +117,20 @@ async def test_a_turn_renews_and_keeps_house_when_it_is_time(database: Database)
     clock.now = 20
     assert await keeper.turn() == {("product", "upsert")}
     assert await database.fetchval("SELECT now() - renewed_at < '5 s' FROM tds_nodes")
+
+
+async def test_a_turn_sums_up_what_was_finished_each_minute(database: Database) -> None:
+    """In the first turn, and then once a minute."""
+    clock = Clock()
+    me = Node(database, clock=clock)
+    keeper = Keeper(database, me, Queue(database, boot_id=me.boot_id), clock)
+    summed = "SELECT COALESCE(sum(completed), 0) FROM tds_finished_minutes"
+    await database.execute("SELECT tds_sum_up_finished()")  # yesterday: it sums up a day at a time
+    for seconds, expected in ((0, 1), (59, 1), (60, 3)):
+        await database.execute(
+            "INSERT INTO tds_sync_queue_done (entity_type, source_entity_id, status, completed_at)"
+            " VALUES ('product', '1', 'completed', now() - interval '3 minutes' + $1 * interval '1 second')", seconds
+        )  # fmt: skip
+        clock.now = seconds
+        await keeper.turn()
+        assert await database.fetchval(summed) == expected
