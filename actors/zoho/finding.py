@@ -37,16 +37,19 @@ def finder(path: Paths) -> Find:
 
 
 def by_layout(judge: Callable[[Sequence[str]], T]) -> Callable[[Document], T]:
-    """What depends on a document's keys alone, judged once for each row of keys: documents of one listing share it."""
+    """What depends on a document's keys alone, judged once for each row of keys: documents of one listing share it.
+
+    What `judge` finds is never None.
+    """
     judged: dict[tuple[str, ...], T] = {}
 
     def look_up(document: Document) -> T:
         keys = tuple(document)
-        if keys in judged:
-            return judged[keys]
-        found = judge(keys)
-        if len(judged) < _MOST_LAYOUTS:
-            judged[keys] = found
+        found = judged.get(keys)
+        if found is None:
+            found = judge(keys)
+            if len(judged) < _MOST_LAYOUTS:
+                judged[keys] = found
         return found
 
     return look_up
