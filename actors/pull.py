@@ -22,7 +22,7 @@ from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone, Error, LeaseLost, Outage, code_of
 from tds_runtime.queue import Queue
 from tds_runtime.running import Claimed, Ended
-from tds_runtime.runs import EVERYTHING
+from tds_runtime.runs import EVERYTHING, Status
 
 __all__ = ["Options", "pull"]
 
@@ -102,7 +102,8 @@ class Office:
     async def open(self) -> None:
         """Work until the actor is to stop; then put back what is in hand, to go on where it was."""
         self._ctx.ready()  # with the database away the daemon starts all the same
-        await self._return_lost(own=True)
+        # One of these may have ended the last incarnation: alone it spends nobody else's attempts.
+        self._suspects.update(await self._return_lost(own=True))
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._listen)
@@ -123,9 +124,8 @@ class Office:
         self._woken = anyio.Event()
         most = 1 if self._suspects else self._options.parallel
         free = most - len(self._listing)
-        claimed = await self._ride(lambda: running.claim(self._database, self._boot_id, free)) if free > 0 else []
+        claimed = await self._claim(free) if free > 0 else []
         for run in claimed:
-            self._held[run.id] = run
             if run.listed_at is None:
                 self._listing.add(run.id)
             group.start_soon(self._execute, run, group)
@@ -136,13 +136,28 @@ class Office:
             return
         await self._return_lost(own=False)
 
-    async def _return_lost(self, *, own: bool) -> None:
-        returned = await self._ride(lambda: running.return_lost(self._database, self._boot_id, own=own))
+    async def _claim(self, most: int) -> list[Claimed]:
+        """Take runs; what was taken while the answer got lost waits again, or it would block its entity."""
+        tries = 0
+
+        async def claim() -> list[Claimed]:
+            nonlocal tries
+            tries += 1
+            return await running.claim(self._database, self._boot_id, most)
+
+        claimed = await self._ride(claim)
+        self._held.update((run.id, run) for run in claimed)
+        if tries > 1 and await self._return_lost(own=True):
+            self._woken.set()
+        return claimed
+
+    async def _return_lost(self, *, own: bool) -> dict[int, Status]:
+        held = list(self._held)
+        returned = await self._ride(lambda: running.return_lost(self._database, self._boot_id, own=own, held=held))
         for run_id, status in returned.items():
             log.warning("run.returned", run_id=run_id, status=status)
-        if own:  # one of these may have ended the last incarnation: alone it spends nobody else's attempts
-            self._suspects.update(returned)
         await self._close_parents()
+        return returned
 
     async def _close_parents(self) -> None:
         for run_id, status in (await self._ride(lambda: running.close_parents(self._database))).items():

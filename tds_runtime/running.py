@@ -149,9 +149,9 @@ async def release(database: Database, claimed: Iterable[Claimed], until: datetim
     await database.execute(sql.load("runs/release"), ids, fences, until)
 
 
-async def return_lost(database: Database, boot_id: str, *, own: bool) -> dict[int, Status]:
-    """Let runs of dead nodes wait again, and with `own` those of an earlier incarnation in this process."""
-    rows = await database.fetch(sql.load("runs/return_lost"), boot_id, ATTEMPTS, own)
+async def return_lost(database: Database, boot_id: str, *, own: bool, held: Iterable[int] = ()) -> dict[int, Status]:
+    """Let runs of dead nodes wait again, and with `own` those of this process that it does not have in hand."""
+    rows = await database.fetch(sql.load("runs/return_lost"), boot_id, ATTEMPTS, own, list(held))
     return {row["id"]: row["status"] for row in rows}
 
 

@@ -13,7 +13,7 @@ from fixtures.works import Works
 
 from actors.messages import RunWake
 from actors.pull import Options
-from tds_runtime import runs
+from tds_runtime import running, runs
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone
@@ -329,6 +329,26 @@ async def test_lost_connections_lose_and_repeat_nothing(
         assert await killer.fetchval("SELECT count(*) FROM products") == total
     await killer.close()
     assert kills > 5
+
+
+async def test_a_claim_whose_answer_was_lost_is_taken_again(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was claimed and never heard of is made at once; it would block its entity for ever."""
+    claim, lost = running.claim, []
+
+    async def deaf(*given: Any) -> Any:
+        claimed = await claim(*given)
+        if claimed and not lost:
+            lost.extend(claimed)
+            raise DatabaseGone("the answer was lost")
+        return claimed
+
+    monkeypatch.setattr(running, "claim", deaf)
+    async with Works(database, sandbox, names=["branch"]).running() as works:
+        done = await works.ran("branch")
+    assert lost
+    assert (done.status, done.id) == ("completed", lost[0].id)
 
 
 async def _read(database: Database, run_id: int) -> runs.Run | None:

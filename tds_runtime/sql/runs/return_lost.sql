@@ -1,11 +1,11 @@
--- Runs of an earlier incarnation of this process ($1 its boot id) and of dead nodes wait again; those that have killed
--- their owner $2 times fail. A node is dead when its lease is over by the database's clock, or when nobody knows it.
+-- Runs that this process ($1 its boot id) has by the table and not in hand ($4), with $3, and those of dead nodes wait
+-- again; those that have killed their owner $2 times fail. A node is dead when its lease is over by the database's clock, or when nobody knows it.
 WITH lost AS (
     SELECT r.id, r.attempt_count
       FROM tds_sync_runs AS r
       LEFT JOIN tds_nodes AS n ON n.boot_id = r.locked_by
      WHERE r.status = 'running' AND r.locked_by IS NOT NULL
-       AND (($3 AND r.locked_by = $1)
+       AND (($3 AND r.locked_by = $1 AND r.id <> ALL ($4::bigint[]))
             OR (r.locked_by <> $1
                 AND (n.boot_id IS NULL OR n.stopped_at IS NOT NULL
                      OR now() - n.renewed_at NOT BETWEEN -n.lease AND n.lease)))
