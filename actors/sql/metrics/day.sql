@@ -1,6 +1,5 @@
--- How the tasks of a day ended, and the open alerts. Relies on the day partitions.
-SELECT (SELECT count(*) FROM tds_sync_queue_done
-         WHERE status = 'completed' AND completed_at > now() - interval '24 hours') AS completed,
+-- How the tasks of a day ended, and the open alerts. Relies on tds_sum_up_finished being called.
+SELECT (SELECT f.completed FROM tds_count_finished(now() - interval '24 hours') AS f) AS completed,
        (SELECT count(*) FROM tds_dead_letter_queue
          WHERE resolved_at IS NULL AND buried_at > now() - interval '24 hours') AS dead_lettered,
        count(*) FILTER (WHERE severity = 'info') AS info,
