@@ -119,6 +119,23 @@ async def test_tell_waits_for_room_in_turn():
 
 
 @pytest.mark.anyio
+async def test_a_granted_place_is_taken_by_nobody_else():
+    """Between the pop that lets a waiting sender in and that sender's next step, its place is not free."""
+    gate, heard = anyio.Event(), []
+    spec = gated(gate=gate, heard=heard).options(mailbox=Mailbox(1), stop=0)
+    async with run(tree(spec)), anyio.create_task_group() as group:
+        await spec.ref.tell(Say("first"))
+        group.start_soon(spec.ref.tell, Say("waits"))
+        await anyio.wait_all_tasks_blocked()
+        box = spec.ref.address.box
+        box.lease()
+        assert not spec.ref.offer(Say("pushes in"))
+        await anyio.wait_all_tasks_blocked()
+        assert [envelope.message.word for envelope in box.waiting] == ["waits"]
+        gate.set()
+
+
+@pytest.mark.anyio
 async def test_a_cancelled_tell_has_sent_nothing():
     """A tell that was cancelled while it waited for room left no message and no place behind."""
     gate, heard = anyio.Event(), []

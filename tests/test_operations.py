@@ -436,3 +436,22 @@ async def test_a_restart_by_hand_ends_with_the_supervisor_that_does_not_do_it():
         await anyio.wait_all_tasks_blocked()
         with pytest.raises(NotRunning, match="tree/nested ended"), anyio.fail_after(60):
             await runtime.restart("tree/nested/second")
+
+
+@pytest.mark.anyio
+async def test_a_supervisors_own_flags_change_while_it_runs():
+    """Strategy, budget and auto_shutdown of the new tree hold for the next crash, and nobody is restarted for them."""
+    first, second = worker().named("first"), worker().named("second")
+    async with run(tree(first, second, budget=Budget(0))) as runtime:
+        await runtime.apply(
+            tree(worker().named("first"), worker().named("second"), strategy="one_for_all", budget=Budget(9))
+        )
+        assert lives(runtime) == {"first": 1, "second": 1}
+        await first.ref.tell(Crash())
+        await anyio.sleep(1)
+        assert lives(runtime) == {"first": 2, "second": 2}
+        last = worker().named("first").options(restart="temporary", significant=True)
+        await runtime.apply(tree(last, worker().named("second"), auto_shutdown="any_significant"))
+        await first.ref.tell(Crash())
+        with anyio.fail_after(10):
+            await runtime.wait()
