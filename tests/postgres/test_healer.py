@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -267,3 +268,11 @@ async def test_nothing_is_retried_when_told_so(database: Database, queue: Queue,
     options = Options(retry_times=0, retry_after=Duration(0))
     work = Healer(database, queue, metrics, options=options, retention=Retention())
     assert (await work.heal()).dlq_items_retried == 0
+
+
+def test_every_removal_is_bounded() -> None:
+    """No statement of a round removes more than it was told: what is left is for the next statement or round."""
+    directory = resources.files("actors").joinpath("sql", "healer")
+    removals = {file.name: file.read_text() for file in directory.iterdir() if file.name.startswith("prune_")}
+    assert len(removals) >= 11
+    assert [name for name, text in removals.items() if "LIMIT $2" not in text] == []

@@ -134,3 +134,17 @@ async def test_a_server_that_forgets_is_refused(postgres_directory: Path, settin
             await apply(await server.start(), FIRST)
     finally:
         await server.stop()
+
+
+async def test_what_changes_much_says_how_it_is_vacuumed(empty_dsn: str) -> None:
+    """Room for updates in place, or an early vacuum, is set when a table is made, not by whoever finds it swollen."""
+    async with Database(Options(dsn=empty_dsn)).opened() as database:
+        await migrate.apply(database)
+        rows = await database.fetch(
+            "SELECT relname::text FROM pg_class"
+            " WHERE relkind = 'r' AND array_to_string(reloptions, ' ') ~ 'fillfactor|autovacuum'"
+        )
+    assert {row[0] for row in rows} >= {
+        "tds_sync_queue_live", "tds_inbox_events", "tds_last_deliveries", "tds_event_keys", "tds_record_state",
+        "tds_nodes", "tds_leaders", "tds_sync_runs", "tds_sync_cursors", "tds_upstreams",
+    }  # fmt: skip
