@@ -758,6 +758,30 @@ async def test_beats_and_named_waits_are_progress():
 
 
 @pytest.mark.anyio
+async def test_a_wait_ends_with_the_life_that_began_it():
+    """A named wait that a crashed life never left does not switch off the watchdog of the next."""
+
+    @actor(watchdog=30, backoff=AT_ONCE)
+    async def forgetful(ctx: Context, inbox: Inbox[Crash | Work]) -> None:
+        async for message in inbox:
+            match message:
+                case Crash():
+                    await ctx.waiting("database").__aenter__()  # and no exit
+                    raise ValueError
+                case Work(seconds):
+                    await anyio.sleep(seconds)
+
+    spec = forgetful()
+    runtime = run(tree(spec))
+    events = runtime.events()
+    async with runtime:
+        await spec.ref.tell(Crash())
+        await spec.ref.tell(Work(1000))
+        assert (await next_event(events, ChildHung)).idle_seconds == 30
+        assert runtime.snapshot("tree/forgetful").waiting == ""
+
+
+@pytest.mark.anyio
 async def test_mail_that_nobody_takes_is_hung():
     """An actor that reads no more is hung when mail has lain for the watchdog's time since it came."""
 
