@@ -34,6 +34,7 @@ from tds_runtime.values import Duration
 
 _PEER_TIMEOUT = 10_000  # milliseconds
 _LINGER = 1.0  # seconds
+_PAUSE = 1.0  # seconds without accepting when the process may open nothing more
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,7 +118,7 @@ async def serve(
     stop = anyio.Event()
     gate = Gate(app, limits=options.limits(), stopping=stop, observe=observe)
     connections = _Connections(gate, options)
-    await connections.accept(sock)
+    connections.accept(sock)
     try:
         started()
         await shutdown()
@@ -141,16 +142,40 @@ class _Connections:
         self._config = _configuration(options)
         self._context = WorkerContext(None)
         self._open: dict[asyncio.StreamWriter, asyncio.Event] = {}
-        self._server: asyncio.Server | None = None
+        self._log = logs.get("http")
+        self._accepting: asyncio.Task[None] | None = None
 
-    async def accept(self, sock: socket.socket) -> None:
+    def accept(self, sock: socket.socket) -> None:
         """Accept on a duplicate: closing it leaves the socket listening."""
-        self._server = await asyncio.start_server(self._serve, sock=sock.dup(), backlog=self._options.backlog)
+        self._accepting = asyncio.create_task(self._accept_all(sock.dup()))
+
+    async def _accept_all(self, sock: socket.socket) -> None:
+        # Not by asyncio's server: out of descriptors, it tries and logs as often as its backlog is long, each second.
+        with sock:
+            sock.listen(self._options.backlog)
+            sock.setblocking(False)
+            while True:
+                try:
+                    await self._accept_one(sock)
+                except ConnectionAbortedError:
+                    continue  # the client left before it was seen
+                except OSError as error:
+                    self._log.warning("accepting.paused", reason=str(error), seconds=_PAUSE)
+                    await anyio.sleep(_PAUSE)
+
+    async def _accept_one(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        accepted, _ = await loop.sock_accept(sock)
+        reader = asyncio.StreamReader(loop=loop)
+        await loop.connect_accepted_socket(
+            lambda: asyncio.StreamReaderProtocol(reader, self._serve, loop=loop), accepted
+        )
 
     async def refuse(self) -> None:
         """Accept nothing more, close what is idle, and close the rest after its present request."""
-        if self._server is not None:
-            self._server.close()
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.wait([self._accepting])
         await self._context.terminated.set()
 
     async def close(self) -> None:
@@ -198,6 +223,7 @@ class _Connection(TCPServer):
                 )
                 await self.idle_task.restart(tasks, self._idle_timeout)
                 await self._read_data()
+                await self.idle_task.stop()  # or a client that has left would be waited for until keep_alive ends
         except OSError:
             pass  # the client left before it was seen
         finally:
