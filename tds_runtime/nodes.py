@@ -50,6 +50,9 @@ class Node:
         self.boot_id = boot_id or secrets.token_hex(8)
         self._clock = clock
         self._held_until = -1.0
+        # Read once: a heartbeat opens no file, so it goes on when the process has no descriptors left.
+        self._process = _process(os.getpid()) or ""
+        self._release = migrate.release()
 
     def holds_lease(self) -> bool:
         """Whether this process may still work on what it claimed, by its own clock and with a tenth to spare."""
@@ -60,7 +63,7 @@ class Node:
         asked = self._clock()
         await self.database.execute(
             sql.load("nodes/renew"),
-            self.boot_id, self.name, self.host, os.getpid(), _process(os.getpid()), migrate.release(), self.lease,
+            self.boot_id, self.name, self.host, os.getpid(), self._process, self._release, self.lease,
             pool="ingest",
         )  # fmt: skip
         self._held_until = asked + 0.9 * self.lease
@@ -73,7 +76,7 @@ class Node:
     async def declare_dead(self) -> int:
         """Mark nodes of this machine whose processes are gone, instead of waiting for their leases to end."""
         rows = await self.database.fetch(sql.load("nodes/neighbours"), self.host, self.boot_id)
-        dead = [boot_id for boot_id, pid, process in rows if _process(pid) != process]
+        dead = [boot_id for boot_id, pid, process in rows if _process(pid) not in {process, None}]
         for boot_id in dead:
             await self.database.execute(sql.load("nodes/leave"), boot_id)
         return len(dead)
@@ -146,10 +149,12 @@ def _host() -> str:
     return " ".join(facts)
 
 
-def _process(pid: int) -> str:
-    """Return pid and start time, or "" when there is no such process, or one that is dead and not yet reaped."""
+def _process(pid: int) -> str | None:
+    """Return pid and start time, "" when no such process lives (one that nobody reaped is dead), None if unknown."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return ""
+    except OSError:
+        return None
     return "" if fields[0] in {"Z", "X"} else f"{pid}:{fields[19]}"
