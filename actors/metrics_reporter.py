@@ -99,7 +99,10 @@ class Reporter:
 
     async def look(self) -> None:
         """Set every gauge."""
-        self._look_at_process(measure())
+        try:
+            self._look_at_process(measure())
+        except OSError as error:  # no descriptor is left to look with: the gauges keep what was seen last
+            self._log.warning("process.unmeasured", reason=str(error))
         runtime = self._runtime()
         if runtime is not None:
             self._look_at_tree(runtime.snapshot())
