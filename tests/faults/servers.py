@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import asyncpg
@@ -26,6 +27,7 @@ POOLS = 10  # connections that a daemon's pools hold at most
 STEADY = 3.0  # seconds of traffic before the fault, to compare with
 BACK_WITHIN = 5.0
 
+Stores = Literal["nothing", "little", "all"]
 Fault = Callable[[Place, str], AbstractAsyncContextManager[None]]
 
 
@@ -167,27 +169,28 @@ def signal_all(processes: list[int], number: signal.Signals) -> None:
 
 
 class Strike(Struct, frozen=True):
-    """A fault, for how many seconds and how often it is planted, and whether nothing can be stored meanwhile."""
+    """A fault, for how many seconds and how often it is planted, and what can be stored meanwhile."""
 
     fault: Fault
     seconds: float
     times: int = 1
-    total: bool = True
+    stores: Stores = "nothing"
 
 
 class Felt(Struct, frozen=True):
-    """When a strike was planted, lifted and healed, and whether it was total."""
+    """When a strike was planted, lifted and healed, and what could be stored meanwhile."""
 
     planted: float
     lifted: float
     healed: float
-    total: bool
+    stores: Stores
 
     def was_felt(self, flow: Traffic) -> bool:
-        """Whether senders were refused, and nothing that was sent while it lasted was acknowledged."""
+        """Whether senders were refused as they had to be, and nothing was acknowledged that could not be stored."""
         meanwhile = [one for one in flow.answers if one.at - one.took >= self.planted and one.at < self.lifted]
-        refused = [one for one in flow.answers if one.status == REFUSED and self.planted <= one.at < self.healed]
-        return not self.total or (bool(refused) and not any(one.status == OK for one in meanwhile))
+        refused = any(one.status == REFUSED and self.planted <= one.at < self.healed for one in flow.answers)
+        stored = any(one.status == OK for one in meanwhile)
+        return self.stores == "all" or (refused and not (stored and self.stores == "nothing"))
 
 
 async def server_stopped(place: Place, *, seconds: float = 10.0) -> Fact:
@@ -207,12 +210,12 @@ async def postmaster_killed(place: Place, *, kills: int = 20) -> Fact:
 
 async def backends_killed(place: Place, *, times: int = 10) -> Fact:
     """pg_terminate_backend of everything that the daemon has."""
-    return await outages(place, "backends killed", Strike(terminated, 0.0, times, total=False))
+    return await outages(place, "backends killed", Strike(terminated, 0.0, times, stores="all"))
 
 
 async def backends_hung(place: Place, *, times: int = 5) -> Fact:
     """SIGSTOP of the backends alone, for longer than anybody waits for them."""
-    return await outages(place, "backends hung", Strike(hung, 1.7 * PATIENCE, times, total=False))
+    return await outages(place, "backends hung", Strike(hung, 1.7 * PATIENCE, times, stores="all"))
 
 
 async def failed_over(place: Place, *, seconds: float = 10.0) -> Fact:
@@ -228,7 +231,7 @@ async def connections_exhausted(place: Place, *, seconds: float = 10.0) -> Fact:
 async def every_outage(place: Place) -> Fact:
     """All of them, briefly, one after the other for one daemon."""
     strikes = (
-        Strike(terminated, 0.0, total=False),
+        Strike(terminated, 0.0, stores="all"),
         Strike(stopped, 2.0),
         Strike(killed, 0.5, 2),
         Strike(frozen, 5.0),
@@ -288,7 +291,7 @@ async def strike(place: Place, dsn: str, flow: Traffic, one: Strike) -> Felt:
         lifted = time.monotonic()
     healed = time.monotonic()
     await flow.more(30)
-    return Felt(planted, lifted, healed, one.total)
+    return Felt(planted, lifted, healed, one.stores)
 
 
 def passed(figures: dict[str, int | float | str]) -> bool:
