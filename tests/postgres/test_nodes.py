@@ -2,12 +2,14 @@
 
 import os
 import sys
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
+from fixtures.daemon import until
 
-from tds_runtime import Context
+from tds_runtime import Context, runs
 from tds_runtime.database import Database
 from tds_runtime.errors import LeaseLost
 from tds_runtime.leader import Leader
@@ -78,6 +80,30 @@ async def test_a_node_wakes_whoever_has_work(database: Database) -> None:
     assert told[-1] == {("product", "upsert")}
     assert await database.fetchval("SELECT stopped_at IS NOT NULL FROM tds_nodes WHERE pid = $1", os.getpid())
     assert not me.holds_lease()
+
+
+async def test_a_node_at_rest_notices_what_others_put_there(database: Database) -> None:
+    """Nobody tells it: a task of another process and a wish for a run are found by the next poll."""
+    told: list[set[tuple[str, str]]] = []
+    ctx, me = Context(), Node(database)
+    queue = Queue(database, boot_id=me.boot_id, options=Options(poll=0.01))
+
+    async def tells(*expected: tuple[str, str]) -> None:
+        async def has_told() -> bool:
+            return bool(told) and told[-1] == set(expected)
+
+        await until(has_told, within=10)
+
+    async with anyio.create_task_group() as group:
+        on_due = lambda found: told.append(set(found))  # noqa: E731 - what it is told, it keeps
+        group.start_soon(partial(node.function, ctx, database=database, node=me, queue=queue, on_due=on_due))
+        await tells()
+        await enqueue(database, "1")
+        await tells(("product", "upsert"))
+        async with database.transaction() as connection:
+            await runs.request(connection, "product", "full", "somebody")
+        await tells(("product", "upsert"), ("all", "run"))
+        ctx.stopping.set()
 
 
 async def test_a_leader_is_replaced_when_its_lease_is_over(database: Database) -> None:
