@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import asyncpg
 import msgspec
 from msgspec import Meta, Struct
 
@@ -140,9 +141,9 @@ class Healer:
     async def keep_up(self) -> Upkeep:
         """Make the partitions that will be needed, sum samples up by the hour, and let go of what is old."""
         keep = self._retention
-        made = await self._value("make_partitions", self._options.partitions_ahead)
+        made = await self._unless_locked("make_partitions", self._options.partitions_ahead)
         hours = await self._value("roll_up")
-        dropped = await self._value("drop_partitions", keep.completed, keep.audit)
+        dropped = await self._unless_locked("drop_partitions", keep.completed, keep.audit)
         pruned = {table: await self._pruned(table, age) for table, age in self._ages()}
         return Upkeep(
             partitions_made=made,
@@ -194,6 +195,13 @@ class Healer:
             if moved == 0:
                 break
         return total
+
+    async def _unless_locked(self, name: str, *arguments: object) -> int:
+        try:
+            return await self._value(name, *arguments)
+        except asyncpg.LockNotAvailableError:  # a long reader or another node; there are partitions for two weeks
+            self._log.warning("healer.locked_out", statement=name)
+            return 0
 
     async def _value(self, name: str, *arguments: object) -> int:
         return int(await self._database.fetchval(_load(name), *arguments) or 0)

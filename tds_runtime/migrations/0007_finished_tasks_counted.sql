@@ -131,7 +131,9 @@ DECLARE
     partition text;
     dropped integer := 0;
 BEGIN
-    PERFORM pg_advisory_xact_lock(7305801316121089635);
+    IF NOT pg_try_advisory_xact_lock(7305801316121089635) THEN
+        RETURN 0;                 -- another node makes or drops days
+    END IF;
     FOR partition IN
         SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
          WHERE i.inhparent = 'tds_sync_queue_done'::regclass AND c.relname ~ '^tds_sync_queue_done_\d{8}$'
@@ -144,9 +146,12 @@ BEGIN
             NULL;
         END;
     END LOOP;
-    -- Of days that are gone, whoever dropped them.
+    -- Of days that are gone, whoever dropped them; what somebody is changing right now is for the next time.
     DELETE FROM tds_finished_minutes
-     WHERE to_regclass('tds_sync_queue_done_' || to_char(minute AT TIME ZONE 'UTC', 'YYYYMMDD')) IS NULL;
+     WHERE minute IN (
+        SELECT minute FROM tds_finished_minutes
+         WHERE to_regclass('tds_sync_queue_done_' || to_char(minute AT TIME ZONE 'UTC', 'YYYYMMDD')) IS NULL
+           FOR UPDATE SKIP LOCKED);
     RETURN dropped;
 END
 $$;
@@ -158,7 +163,9 @@ DECLARE
     partition text;
     dropped integer := 0;
 BEGIN
-    PERFORM pg_advisory_xact_lock(7305801316121089636);
+    IF NOT pg_try_advisory_xact_lock(7305801316121089636) THEN
+        RETURN 0;                 -- another node makes or drops months
+    END IF;
     FOR partition IN
         SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
          WHERE i.inhparent = 'tds_audit_trail'::regclass AND c.relname ~ '^tds_audit_trail_\d{6}$'

@@ -270,6 +270,28 @@ async def test_nothing_is_retried_when_told_so(database: Database, queue: Queue,
     assert (await work.heal()).dlq_items_retried == 0
 
 
+async def test_partitions_that_somebody_holds_are_left_for_the_next_round(work: Healer, queue: Queue) -> None:
+    """A lock on the history, of a vacuum or a person, ends no round: it waits 2 s for each and goes on."""
+    database = queue.database
+    await database.execute("CREATE TABLE tds_sync_queue_done_20200101 PARTITION OF tds_sync_queue_done"
+                           " FOR VALUES FROM ('2020-01-01Z') TO ('2020-01-02Z')")  # fmt: skip
+    newest = "SELECT max(relname)::text FROM pg_class WHERE relname ~ '^tds_sync_queue_done_[0-9]{8}$'"
+    await database.execute(f"DROP TABLE {await database.fetchval(newest)}")
+    there = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'tds_sync_queue_done'::regclass"
+    before = await database.fetchval(there)
+    await enqueue(queue, "1")
+    await queue.database.execute(
+        "UPDATE tds_sync_queue SET status = 'processing', processing_started_at = now() - interval '2 hours'"
+    )
+    async with database.transaction() as holder:
+        await holder.execute("LOCK TABLE tds_sync_queue_done IN SHARE UPDATE EXCLUSIVE MODE")
+        assert (await work.heal()).stuck_tasks_recovered == 1
+    assert await database.fetchval(there) == before
+    await work.heal()
+    assert await database.fetchval(there) == before  # one made, one dropped
+    assert await database.fetchval("SELECT to_regclass('tds_sync_queue_done_20200101')") is None
+
+
 def test_every_removal_is_bounded() -> None:
     """No statement of a round removes more than it was told: what is left is for the next statement or round."""
     directory = resources.files("actors").joinpath("sql", "healer")
