@@ -215,9 +215,18 @@ class _Sync:
 
     async def _try_alone(self, suspect: Task, others: Sequence[Task]) -> list[Task]:
         """Settle a suspect with nothing else in hand: what it does to its process costs nobody else an attempt."""
-        if others:
-            await self._release(others)
-        await self._settle([suspect], 0)
+        trial = self._queue.trial
+        if trial.begin():
+            try:
+                await self._release(others)
+                await trial.settle_down()
+                await self._settle([suspect], 0)
+            finally:
+                trial.end()
+        else:
+            await self._release([suspect, *others])
+            async with self._ctx.waiting("trial"):
+                await trial.wait()
         return await self._claim() if self._may_go_on() else []
 
     def _may_go_on(self) -> bool:

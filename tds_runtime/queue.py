@@ -33,6 +33,7 @@ from tds_runtime.task import (
     Task,
     fold,
 )
+from tds_runtime.trial import Trial
 from tds_runtime.values import Duration
 
 __all__ = [
@@ -86,6 +87,7 @@ class Queue:
         self.database = database
         self.boot_id = boot_id
         self.options = options or Options()
+        self.trial = Trial()
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
 
     async def enqueue(self, connection: Connection, changes: Iterable[Change]) -> Enqueued:
