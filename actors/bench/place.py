@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -34,6 +35,13 @@ async def connection(dsn: str) -> AsyncIterator[Any]:
         yield opened
     finally:
         await opened.close(timeout=10)
+
+
+async def database(dsn: str, name: str) -> str:
+    """The DSN of one more database on the same server, which is made for it."""
+    async with connection(dsn) as opened:
+        await opened.execute(f"CREATE DATABASE {name}")
+    return urlsplit(dsn)._replace(path=f"/{name}").geturl()
 
 
 async def version(dsn: str) -> str:
