@@ -13,13 +13,14 @@ from typing import Any
 
 import anyio
 import msgspec
-from faults import suites
+from faults import clocks, contention, disks, neighbours, resources, servers, standby, suites
 from faults.blackhole import blackholed, reset_often, trickled
 from faults.doubt import in_doubt
 from faults.fact import Fact
 from faults.idle import idle
 from faults.killings import killings
 from faults.mutants import caught
+from faults.owners import owners_of
 from faults.place import ground, place
 from faults.poison import fifty_at_once, poison
 from faults.sweep import life, sweep, trip
@@ -55,6 +56,28 @@ FACTS: dict[str, Trial] = {
     "blackhole": Trial(blackholed, {"seconds": 10}, {"seconds": 5}),
     "trickle": Trial(trickled, {"deliveries": 1_000}, {"deliveries": 200}),
     "resets": Trial(reset_often, {"every": 15, "resets": 600}, {"every": 15, "resets": 60}),
+    "frozen_owners": Trial(owners_of),
+    "server_stopped": Trial(servers.server_stopped, {"seconds": 10.0}, {"seconds": 2.0}),
+    "server_frozen": Trial(servers.server_frozen, {"seconds": 30.0}, {"seconds": 5.0}),
+    "postmaster_killed": Trial(servers.postmaster_killed, {"kills": 20}, {"kills": 2}),
+    "backends_killed": Trial(servers.backends_killed, {"times": 10}, {"times": 1}),
+    "backends_hung": Trial(servers.backends_hung, {"times": 5}, {"times": 1}),
+    "failed_over": Trial(servers.failed_over, {"seconds": 10.0}, {"seconds": 1.0}),
+    "connections_exhausted": Trial(servers.connections_exhausted, {"seconds": 10.0}, {"seconds": 1.0}),
+    "old_snapshot": Trial(contention.xmin_pinned, {"tasks": 50_000}, {"tasks": 5_000}),
+    "deadlocks": Trial(contention.deadlocked),
+    "migration_lock": Trial(contention.migration_waits),
+    "standby_gone": Trial(standby.standby_gone, {"seconds": 20.0}, {"seconds": 6.0}),
+    "standby_takes_over": Trial(standby.standby_takes_over),
+    "neighbour_killed": Trial(neighbours.neighbour_killed, {"seconds": 20.0}, {"seconds": 6.0}),
+    "neighbour_frozen": Trial(neighbours.neighbour_frozen, {"seconds": 20.0}, {"seconds": 7.0}),
+    "neighbour_frozen_in_transaction": Trial(neighbours.neighbour_frozen_in_transaction),
+    "disk_fails": Trial(disks.disk_fails, {"seconds": 5.0}, {"seconds": 2.0}),
+    "disk_full": Trial(disks.disk_full, {"seconds": 10.0}, {"seconds": 5.0}),
+    "log_disk_full": Trial(disks.log_disk_full, {"seconds": 10.0}, {"seconds": 4.0}),
+    "log_unread": Trial(resources.log_unread, {"seconds": 15.0}, {"seconds": 8.0}),
+    "descriptors_exhausted": Trial(resources.descriptors_exhausted, {}, {"seconds": 3.0, "lease": 3.0, "before": 0.0}),
+    "clock_jumps": Trial(clocks.clock_jumps, {"seconds": 10.0}, {"seconds": 7.0}),
 }
 
 

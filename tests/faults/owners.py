@@ -16,6 +16,7 @@ import msgspec
 from anyio.streams.buffered import BufferedByteReceiveStream
 from faults.crowd import Held, Line, Woken
 from faults.fact import Fact
+from faults.place import Place
 from fixtures.documents import create_tables, product, put, shipped
 
 from actors.settlement import Settlement
@@ -77,6 +78,11 @@ async def frozen_owners(dsn: str, *, owners: int = 20, batch: int = 10, lease: f
         and not figures["duplicate_effects"]
     )
     return Fact(fact="frozen owners", passed=passed, figures=figures, seconds=round(time.monotonic() - began, 1))
+
+
+async def owners_of(place: Place) -> Fact:
+    """Twenty of them, on a place of the campaign."""
+    return await frozen_owners(await place.database())
 
 
 async def prepare(database: Database, tasks: int) -> None:
