@@ -661,6 +661,18 @@ async def test_a_cycle_of_questions_is_refused_with_its_path(length):
 
 
 @pytest.mark.anyio
+async def test_monitors_that_are_gone_cost_nothing():
+    """A monitor that nobody holds any more is forgotten, long before the actor ends."""
+    spec = listener(heard=[])
+    async with run(tree(spec)):
+        for _ in range(100):
+            spec.ref.monitor()
+        kept = spec.ref.monitor()
+        assert len(spec.ref.address.watchers._monitors) <= 2
+        assert kept.down is None
+
+
+@pytest.mark.anyio
 async def test_a_monitor_sees_the_next_end():
     """A monitor counts from the moment it was asked for and tells how the incarnation ended."""
     spec = listener(heard=[])
