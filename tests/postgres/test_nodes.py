@@ -1,8 +1,10 @@
 """Leases of processes and of leaders, and what a node does for all."""
 
+import errno
 import os
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -59,6 +61,21 @@ async def test_tasks_of_a_killed_process_return_at_once(database: Database) -> N
         process.kill()
     assert await alive.declare_dead() == 1
     assert len((await Queue(database, boot_id=alive.boot_id).return_expired()).returned) == 1
+
+
+async def test_a_neighbour_that_cannot_be_looked_at_is_not_declared_dead(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of descriptors nobody can say whether a process lives: only its lease may end it."""
+    await Node(database, boot_id="neighbour").renew()
+    me = Node(database)
+
+    def refuse(_path: Path) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    await me.renew()
+    assert await me.declare_dead() == 0
 
 
 async def test_a_node_wakes_whoever_has_work(database: Database) -> None:
