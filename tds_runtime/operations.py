@@ -106,7 +106,6 @@ class Operations(Restarts):
         if slot.state != "finished":
             slot.state = "stopped"
             slot.pardon()
-            self._lifecycle.deadlines.clear(slot)
         slot.close()
         departure.reply(None)
 

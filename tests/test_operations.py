@@ -324,17 +324,21 @@ async def test_terminate_ends_a_restart_delay_at_once():
 
 @pytest.mark.anyio
 async def test_terminate_lets_a_quarantined_child_rest():
-    """No probe follows, and the next start has a clean record."""
+    """No probe follows, and the next start, by hand or with its supervisor, has a clean record."""
     spec = worker().options(budget=Budget(0))
-    async with run(tree(spec)) as runtime:
-        await spec.ref.tell(Crash())
-        await anyio.wait_all_tasks_blocked()
-        assert runtime.snapshot("tree/worker").state == "quarantined"
-        await runtime.terminate("tree/worker")
-        await anyio.sleep(4000)
-        assert runtime.snapshot("tree/worker").incarnation == 1
-        await runtime.restart("tree/worker")
-        assert runtime.snapshot("tree/worker").state == "ready"
+    path = "tree/nested/worker"
+    async with run(tree(Supervisor("nested", children=[spec], backoff=Backoff(0)))) as runtime:
+        for again in (lambda: runtime.restart(path), lambda: runtime.kill("tree/nested")):
+            await spec.ref.tell(Crash())
+            await anyio.wait_all_tasks_blocked()
+            assert runtime.snapshot(path).state == "quarantined"
+            before = runtime.snapshot(path).incarnation
+            await runtime.terminate(path)
+            await anyio.sleep(4000)
+            assert runtime.snapshot(path).incarnation == before
+            await again()
+            await anyio.wait_all_tasks_blocked()
+            assert runtime.snapshot(path).state == "ready"
 
 
 @pytest.mark.anyio
