@@ -30,13 +30,15 @@ WAITING = "SELECT count(*) FROM tds_sync_queue_live WHERE status IN ('pending', 
 class Stage:
     """A daemon behind a proxy that is started again when it was killed, a sender, and a look at the queue."""
 
-    def __init__(self, place: Place, dsn: str, configuration: Path, wire: Proxy, history: History) -> None:
+    def __init__(
+        self, place: Place, dsn: str, configuration: Path, wire: Proxy, history: History, *, mutant: str = ""
+    ) -> None:
         self.wire, self.dsn = wire, dsn
         self.starts = 0
         self._killed = 0
         self.deliveries = 0
         self.history = history
-        self._place, self._configuration = place, configuration
+        self._place, self._configuration, self._mutant = place, configuration, mutant
         self._daemon: Warm | None = None
         self._direct: asyncpg.Connection | None = None
 
@@ -55,7 +57,9 @@ class Stage:
         """Start a daemon unless one lives; True when there is a new one."""
         if self._daemon is not None and self._daemon.returncode is None:
             return False
-        self._daemon = await self._place.nursery.start(self._configuration, environment=ENVIRONMENT)
+        self._daemon = await self._place.nursery.start(
+            self._configuration, mutant=self._mutant, environment=ENVIRONMENT
+        )
         self.starts += 1
         return True
 
@@ -120,7 +124,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(place: Place, *, connections: int = 1) -> AsyncIterator[Stage]:
+async def staged(place: Place, *, connections: int = 1, mutant: str = "") -> AsyncIterator[Stage]:
     """A stage on a fresh database; with one connection for work, beside the deliveries' own, each run is alike."""
     dsn = await place.database()
     with (
@@ -129,7 +133,7 @@ async def staged(place: Place, *, connections: int = 1) -> AsyncIterator[Stage]:
     ):
         pools = f"work_connections = {connections}\ningest_connections = {connections + 1}\n"
         configuration = place.configure(through(dsn, wire.port), database=pools + PATIENT)
-        stage = Stage(place, dsn, configuration, wire, history)
+        stage = Stage(place, dsn, configuration, wire, history, mutant=mutant)
         try:
             yield stage
         finally:

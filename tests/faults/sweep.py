@@ -83,7 +83,10 @@ class Sweep:
         for _ in range(TRIES):
             await self._prepare()
             self._stage.wire.arm(strike.plan(), call=self._stage.kill)
-            await self._perform()
+            try:
+                await self._perform()
+            except* TimeoutError as error:
+                raise AssertionError(f"not quiet again after {strike}") from error
             if await self._stage.fired():
                 if strike.action == "call":
                     await self._stage.replaced()
@@ -116,6 +119,7 @@ async def sweep(
     actions: Sequence[Action] = ("call", "reset"),
     cold: bool = False,
     connections: int = 1,
+    mutant: str = "",
 ) -> Fact:
     """Strike at every round trip of a scenario, at each point, with each action.
 
@@ -125,9 +129,10 @@ async def sweep(
         actions: call is SIGKILL; a blackhole lasts until nobody waits for its end, and what fell into it comes late.
         cold: a fresh daemon for each, so that connecting and preparing are round trips of the way, too.
         connections: of the daemon for work.
+        mutant: what is wrong with the daemon, to see that it is noticed.
     """
     began = time.monotonic()
-    async with staged(place, connections=connections) as stage:
+    async with staged(place, connections=connections, mutant=mutant) as stage:
         performed = Sweep(stage, scenario, cold=cold)
         trips = await performed.rehearse()
         strikes = [Strike(*one, point, action) for action in actions for one in trips for point in POINTS]

@@ -14,3 +14,11 @@ async def test_one_webhook_survives_at_every_round_trip(ground: Place) -> None:
     assert fact.passed, fact.figures
     assert fact.figures["points"] >= 50
     assert fact.figures["points_call"] == fact.figures["points_reset"]
+
+
+async def test_the_sweep_notices_what_is_not_one_transaction(ground: Place) -> None:
+    """A daemon that completes its task apart from the effect is found out by the resets alone."""
+    fact = await sweep(ground, actions=("reset",), mutant="completes in another transaction")
+    assert not fact.passed
+    assert fact.figures["violations"]
+    assert not fact.figures["points_never_struck"]
