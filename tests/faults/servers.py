@@ -46,7 +46,7 @@ async def stopped(place: Place, _dsn: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def killed(place: Place, _dsn: str) -> AsyncIterator[None]:
-    """The postmaster is killed; its successor replays the log."""
+    """The postmaster is killed, its backends work until they notice; its successor replays the log."""
     os.kill(place.postmaster_pid, signal.SIGKILL)
     try:
         yield
@@ -205,7 +205,7 @@ async def server_frozen(place: Place, *, seconds: float = 30.0) -> Fact:
 
 async def postmaster_killed(place: Place, *, kills: int = 20) -> Fact:
     """SIGKILL, again and again."""
-    return await outages(place, "postmaster killed", Strike(killed, 0.5, kills))
+    return await outages(place, "postmaster killed", Strike(killed, 0.5, kills, stores="little"))
 
 
 async def backends_killed(place: Place, *, times: int = 10) -> Fact:
@@ -233,7 +233,7 @@ async def every_outage(place: Place) -> Fact:
     strikes = (
         Strike(terminated, 0.0, stores="all"),
         Strike(stopped, 2.0),
-        Strike(killed, 0.5, 2),
+        Strike(killed, 0.5, 2, stores="little"),
         Strike(frozen, 5.0),
         Strike(read_only, 0.5),
         Strike(exhausted, 0.5),
