@@ -459,3 +459,16 @@ async def test_a_supervisors_own_flags_change_while_it_runs():
         await first.ref.tell(Crash())
         with anyio.fail_after(10):
             await runtime.wait()
+
+
+@pytest.mark.anyio
+async def test_a_child_that_is_deleted_while_its_group_waits_is_not_started():
+    """What is forgotten stays away, also when the restart of its whole group was on its way."""
+    first, second = worker().named("first").options(backoff=Backoff(50, 50, jitter=0)), worker().named("second")
+    async with run(tree(first, second, strategy="one_for_all")) as runtime:
+        await first.ref.tell(Crash())
+        await anyio.sleep(1)
+        await runtime.delete("tree/second")
+        await anyio.sleep(100)
+        assert lives(runtime) == {"first": 2}
+        assert not [task for task in anyio.get_running_tasks() if task.name == "tree/second"]
