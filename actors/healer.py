@@ -171,6 +171,7 @@ class Healer:
         return (
             ("undated", keep.completed),
             ("inbox", keep.inbox),
+            ("unnamed", keep.inbox),
             ("event_ids", keep.event_ids),
             ("logs", keep.logs),
             ("metrics", keep.metrics),

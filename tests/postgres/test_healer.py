@@ -203,6 +203,20 @@ async def test_old_things_leave_and_needed_ones_stay(work: Healer, queue: Queue)
     assert await database.fetchval("SELECT count(*) FROM tds_metrics WHERE resolution = 'raw'") == 1
 
 
+async def test_what_tells_repeats_of_unnamed_deliveries_leaves_with_them(work: Healer, database: Database) -> None:
+    """Each content that could not be named has a row: those of the inbox's age go, younger ones and records stay."""
+    await database.execute(
+        "INSERT INTO tds_last_deliveries (source, entity_type, record, key, inbox_id, seen_at) VALUES "
+        "('zoho', 'product', 'body:01', '', 1, now() - interval '31 days'), "
+        "('zoho', 'product', 'body:02', '', 2, now() - interval '29 days'), "
+        "('zoho', 'product', '526001', '', 3, now() - interval '400 days')"
+    )
+    upkeep = await work.keep_up()
+    assert upkeep.rows_pruned == {"unnamed": 1}
+    left = await database.fetchval("SELECT array_agg(record ORDER BY record) FROM tds_last_deliveries")
+    assert left == ["526001", "body:02"]
+
+
 async def test_partitions_are_made_ahead_and_old_days_dropped(work: Healer, database: Database) -> None:
     """A missing day is made again; a day beyond the retention is gone with its rows; a recent one stays."""
     future = await database.fetchval(
