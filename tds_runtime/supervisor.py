@@ -210,7 +210,7 @@ class Supervision(ABC):
             resume_at = max(resume_at, self._sweep.resume_at)
         self._sweep = Sweep(
             stops=self._take_down(affected, "delayed"),
-            starts=[slot for slot in affected if slot.spec.restart != "temporary" or slot.incarnation == 0],
+            starts=[slot for slot in affected if slot.spec.restart != "temporary" or slot.state == "waiting"],
             resume_at=resume_at,
         )
 
@@ -227,7 +227,8 @@ class Supervision(ABC):
             if slot.life is not None:
                 alive.append(slot)
             elif slot.state != "finished":
-                slot.state = resting
+                if slot.state != "waiting" or resting == "stopped":  # its turn to start is still to come
+                    slot.state = resting
                 self._lifecycle.deadlines.clear(slot)
                 if self._final:
                     slot.close()

@@ -497,6 +497,26 @@ async def test_a_crash_during_the_first_start_of_a_linked_group_is_a_restart():
 
 
 @pytest.mark.anyio
+async def test_a_temporary_child_whose_turn_is_still_to_come_is_started():
+    """A crash in the middle of a start, of the first or of any later life of the supervisor, forgets nobody."""
+
+    @actor(backoff=Backoff(7, 7, jitter=0))
+    async def early(ctx: Context) -> None:
+        ctx.ready()
+        if ctx.incarnation in (1, 3):
+            raise ValueError
+        await ctx.stopping.wait()
+
+    (late,) = workers("b", restart="temporary")
+    nested = Supervisor("nested", strategy="rest_for_one", budget=PLENTY, backoff=AT_ONCE, children=[early(), late])
+    async with run(tree(nested)) as runtime:
+        assert {s.name: s.incarnation for s in runtime.snapshot("tree/nested").children} == {"early": 2, "b": 1}
+        await runtime.kill("tree/nested")
+        await anyio.sleep(20)
+        assert {s.name: s.incarnation for s in runtime.snapshot("tree/nested").children} == {"early": 4, "b": 2}
+
+
+@pytest.mark.anyio
 async def test_restarts_of_independent_children_do_not_wait_for_each_other():
     """one_for_one: a child that takes its time to be ready again holds up nobody else's restart."""
 
