@@ -44,8 +44,7 @@ __all__ = [
 SYNC: tuple[Operation, ...] = ("upsert", "delete")
 ALL = Selection()
 AT_A_TIME = 1000  # rows a maintenance statement moves at most
-MOST = 1000
-"""The greatest batch; queue/pick.sql says it too."""
+MOST = 1000  # the greatest batch; queue/pick.sql says it too
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
