@@ -138,7 +138,9 @@ class Control:
         return find(self._root, path) if path else self._root
 
     def _supervisor_of(self, slot: Slot) -> Running:
-        supervision = None if slot is self._root else self._find(slot.path.rpartition("/")[0]).supervision
+        if slot is self._root:
+            raise NotRunning(f"{slot.path} is the root and has no supervisor; use stop() or apply()")
+        supervision = self._find(slot.path.rpartition("/")[0]).supervision
         if supervision is None:
             raise NotRunning(f"{slot.path} has no running supervisor")
         return supervision

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any, get_args
 
 from msgspec import Struct
 
@@ -97,6 +98,12 @@ class LeaseLost(Error):
 
 class SpecError(Error):
     """A tree was described in a way that cannot run."""
+
+
+def one_of(what: str, value: object, words: Any) -> None:
+    """Refuse a value that is none of the words of a Literal; raises SpecError."""
+    if value not in get_args(words):
+        raise SpecError(f"{what} is one of {', '.join(get_args(words))}, not {value!r}")
 
 
 class StartFailed(Error):

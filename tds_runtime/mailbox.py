@@ -21,6 +21,7 @@ from tds_runtime.errors import (
     Stopped,
     Unanswered,
     WrongMessage,
+    one_of,
 )
 from tds_runtime.failure import Failure
 from tds_runtime.pulse import Pulse
@@ -48,6 +49,7 @@ class Mailbox(Struct, frozen=True):
     key: Callable[[Any], Hashable] | None = None
 
     def __post_init__(self) -> None:
+        one_of("overflow", self.overflow, Overflow)
         if self.capacity < 1:
             raise SpecError(f"a mailbox holds at least one message, got capacity={self.capacity}")
         if self.key is not None and self.overflow != "conflate":

@@ -72,6 +72,10 @@ class Pool(Supervisor, Generic[P, M], frozen=True, eq=False, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.template, Actor):
+            raise SpecError(
+                f"{self.name}: a template is an actor without its dependencies, not a {type(self.template).__name__}"
+            )
         if self.children or self.strategy != "one_for_one":
             raise SpecError(f"{self.name}: a pool has no fixed children and knows only one_for_one")
 

@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 from msgspec import Struct
 
 from tds_runtime.envelope import MESSAGES_PER_CHECKPOINT, Answer, Envelope
-from tds_runtime.errors import AskCycle, AskTimeout, CalleeStopped, NotRunning, Stopped
+from tds_runtime.errors import AskCycle, AskTimeout, CalleeStopped, NotRunning, Stopped, WrongMessage
 from tds_runtime.mailbox import CORRELATION, Box, Statistics
 from tds_runtime.monitor import Monitor, Watchers
 
@@ -131,6 +131,8 @@ class Ref(Generic[T_contra]):
         box = self._box()
         if type(question) not in box.known:
             box.check(question)
+        if not hasattr(question, "_question"):
+            raise WrongMessage(f"{type(question).__name__} is no Call, so nobody answers it; use tell")
         answer = Answer(box.pulse.clock() + timeout)
         if box.away is not None and box.hopeless(answer):
             raise box.away
@@ -167,6 +169,8 @@ class Ref(Generic[T_contra]):
 
     def _box(self) -> Box[Any]:
         box = self.address.box
+        if box is None and self.address.watchers is not None:
+            raise NotRunning(f"{self.address} has no mailbox: it reads no inbox")
         if box is None:
             raise NotRunning(f"{self.address} is not in a running tree")
         return box

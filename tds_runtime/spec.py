@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from tds_runtime.backoff import Backoff
 from tds_runtime.budget import Budget
 from tds_runtime.context import Context
-from tds_runtime.errors import SpecError
+from tds_runtime.errors import SpecError, one_of
 from tds_runtime.inbox import Inbox
 from tds_runtime.mailbox import Mailbox
 from tds_runtime.ref import Address, Ref
@@ -68,8 +68,10 @@ class Child(_Named, frozen=True, eq=False, kw_only=True):
     kill_grace: float = 5.0
 
     def __post_init__(self) -> None:
-        if not self.name or "/" in self.name:
-            raise SpecError(f"a name is not empty and has no slash, got {self.name!r}")
+        name: object = self.name
+        if not isinstance(name, str) or not name or "/" in name:
+            raise SpecError(f"a name is not empty and has no slash, got {name!r:.80}")
+        one_of(f"{self.name}: restart", self.restart, Restart)
         if min(self.start_timeout, self.stop, self.kill_grace) < 0:
             raise SpecError(f"{self.name}: start_timeout, stop and kill_grace must not be negative")
         if self.significant and self.restart == "permanent":
@@ -161,6 +163,13 @@ class Supervisor(Child, frozen=True, eq=False, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        one_of(f"{self.name}: strategy", self.strategy, Strategy)
+        one_of(f"{self.name}: auto_shutdown", self.auto_shutdown, AutoShutdown)
+        for child in self.children:
+            if not isinstance(child, Child):
+                raise SpecError(
+                    f"{self.name}: a {type(child).__name__} is no child; call an actor with its dependencies"
+                )
         if self.auto_shutdown == "never" and any(child.significant for child in self.children):
             raise SpecError(f"{self.name}: a significant child needs auto_shutdown to be any_ or all_significant")
         seen: set[str] = set()
@@ -190,7 +199,10 @@ class Actor(Generic[P, M]):
 
         Raises TypeError when they do not fit the function, SpecError when the type of its messages does not exist.
         """
-        inspect.signature(self.function).bind(*(None,) * (1 + self._reads), *args, **kwargs)
+        try:
+            inspect.signature(self.function).bind(*(None,) * (1 + self._reads), *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.function.__qualname__}: {error}") from None
         if not self._resolved and not self._resolve({}):
             raise SpecError(f"{self.function.__qualname__}: the type of its messages is not importable at run time")
         name = self.function.__name__
@@ -224,13 +236,15 @@ class _Decorator(Protocol):
     def __call__(self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, None]]) -> Actor[P, Never]: ...
 
 
-def actor(**settings: Unpack[Settings]) -> _Decorator:
+def actor(bare: None = None, /, **settings: Unpack[Settings]) -> _Decorator:
     """Make an actor of an async function that takes a Context, perhaps an Inbox, and then its dependencies.
 
     Calling the actor with the dependencies makes its spec; the plain function stays reachable as `.function`.
     `Spec` explains the settings. Raises SpecError for an unknown one, and for a function that is not async or takes
     no context.
     """
+    if bare is not None:
+        raise SpecError("write @actor() with brackets: its options stand in them")
     _refuse_unknown(settings)
 
     def decorate(function: Callable[..., Coroutine[Any, Any, None]]) -> Actor[Any, Any]:

@@ -298,7 +298,9 @@ class Supervision(ABC):
 
 def start_failure(slot: Slot, error: BaseException | None, stack: str = "") -> StartFailed:
     """The report of a child that did not become ready; one from further down stands as it is."""
-    error = error or EndedUnready(f"{slot.path} ended before it was ready")
+    error = error or EndedUnready(
+        f"{slot.path} ended before it was ready: it neither called ctx.ready() nor asked for a message"
+    )
     if isinstance(error, StartFailed):
         return error
     failed = StartFailed(f"{slot.path} did not start: {failure_of(error)}", path=slot.path, stack=stack)
