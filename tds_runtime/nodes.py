@@ -120,6 +120,7 @@ class Keeper:
         if now - self._summed >= SUMMING:
             self._summed = now
             await self._database.execute("SELECT tds_sum_up_finished()")
+            await self._queue.return_forgotten()
         return await self._queue.tick()
 
     async def _keep_house(self) -> None:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from tds_runtime import columns, sql
 from tds_runtime.database import Connection, Database
 from tds_runtime.errors import LeaseLost
+from tds_runtime.oversight import AT_A_TIME, Oversight, Statistics
 from tds_runtime.task import (
     FULL,
     INCREMENTAL,
@@ -42,9 +43,8 @@ __all__ = [
 ]  # fmt: skip
 
 SYNC: tuple[Operation, ...] = ("upsert", "delete")
-ALL = Selection()
-AT_A_TIME = 1000  # rows a maintenance statement moves at most
 MOST = 1000  # the greatest batch; queue/pick.sql says it too
+FORGOTTEN = 60.0  # seconds after which a claim that nobody here has heard of is given back
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,33 +60,18 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     longest_snooze: Duration = Duration("24h")
 
 
-class Statistics(Struct, frozen=True, kw_only=True):
-    """Tasks by status over the whole retention; `oldest_waiting` is the age in seconds of the oldest waiting task."""
-
-    pending: int
-    processing: int
-    failed: int
-    dead_letter: int
-    completed: int
-    cancelled: int
-    oldest_waiting: float
-
-    @property
-    def total(self) -> int:
-        """All tasks that are still on record."""
-        return self.pending + self.processing + self.failed + self.dead_letter + self.completed + self.cancelled
-
-
-class Queue:
+class Queue(Oversight):
     """The queue as one process sees it; `boot_id` names the process and so the owner of what it claims."""
 
     def __init__(
         self, database: Database, *, boot_id: str, options: Options | None = None, random: Random | None = None
     ) -> None:
-        self.database = database
+        options = options or Options()
+        super().__init__(database, max_attempts=options.max_attempts)
         self.boot_id = boot_id
-        self.options = options or Options()
+        self.options = options
         self.trial = Trial()
+        self._in_hand: set[int] = set()
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
 
     async def enqueue(self, connection: Connection, changes: Iterable[Change]) -> Enqueued:
@@ -110,7 +95,7 @@ class Queue:
             rows = await self.database.fetch(statement, wanted, limit or self.options.batch, self.boot_id)
         except asyncpg.UniqueViolationError:
             return []  # another claimer was faster with the same record; the next claim sees it
-        return await _whole(self.database, [Task(*row) for row in rows])
+        return await self._taken(self.database, [Task(*row) for row in rows])
 
     async def complete(self, connection: Connection, completions: Sequence[Completion]) -> None:
         """Finish tasks in the caller's transaction.
@@ -120,6 +105,7 @@ class Queue:
         """
         if completions:
             finished = await connection.fetchval(sql.load("queue/complete"), *columns.of_completions(completions))
+            self._let_go(completions)
             _all_held(finished, len(completions))
 
     async def complete_and_claim(
@@ -130,8 +116,9 @@ class Queue:
             sql.load("queue/complete_and_claim"),
             *columns.of_completions(completions), entity_type, limit or self.options.batch, self.boot_id,
         )  # fmt: skip
+        self._let_go(completions)
         _all_held(rows[0][0], len(completions))
-        return await _whole(connection, [Task(*row[1:]) for row in rows if row[1] is not None])
+        return await self._taken(connection, [Task(*row[1:]) for row in rows if row[1] is not None])
 
     async def retry(self, failures: Sequence[Failure], *, connection: Connection | None = None) -> Moved:
         """Let failed tasks wait with backoff and full jitter; those without attempts left become dead letters."""
@@ -185,6 +172,16 @@ class Queue:
         """Put back what has been in flight for more than `older_than` seconds, whoever holds it."""
         return await self._sweep("return_stuck", "stuck", self.options.max_attempts, older_than, limit)
 
+    async def return_forgotten(self, older_than: float = FORGOTTEN, limit: int = AT_A_TIME) -> Moved:
+        """Give back what this process has claimed without hearing of it, the attempt refunded.
+
+        A server that hangs may carry a claim out long after we gave up waiting for its answer. Whoever really works
+        on such a task loses the lease and nothing else, by its fence.
+        """
+        arguments = (self.boot_id, list(self._in_hand), older_than, limit)
+        found = await self.database.fetch(sql.load("queue/forgotten"), *arguments)
+        return await self.release([(row["id"], row["fence"]) for row in found])
+
     async def promote_due(self, limit: int = AT_A_TIME) -> int:
         """Make claimable what has waited long enough; returns how many."""
         return int(await self.database.fetchval(sql.load("queue/promote_due"), limit))
@@ -198,69 +195,25 @@ class Queue:
         rows = await self.database.fetch(sql.load("queue/tick"), AT_A_TIME)
         return {(entity, operation) for entity, operation in rows}
 
-    async def dead_letters(
-        self, selection: Selection = ALL, *, before: int | None = None, limit: int = 50
-    ) -> list[DeadLetter]:
-        """Return unresolved dead letters, the newest first, with ids below `before`."""
-        rows = await self.database.fetch(
-            sql.load("queue/dead_letters"), *columns.of_selection(selection), before, limit
-        )
-        return [DeadLetter(**dict(row.items())) for row in rows]
+    async def _taken(self, source: Connection | Database, tasks: list[Task]) -> list[Task]:
+        self._in_hand.update(task.id for task in tasks)
+        return await _whole(source, tasks)
 
-    async def count_dead(self, selection: Selection = ALL) -> int:
-        """Count unresolved dead letters."""
-        return int(await self.database.fetchval(sql.load("queue/count_dead"), *columns.of_selection(selection)))
-
-    async def retry_dead(self, selection: Selection, *, by: str, once: bool = False, limit: int = AT_A_TIME) -> int:
-        """Put dead letters back into the queue, oldest first, one per record; returns how many.
-
-        With `once` (the healer) a task gets one attempt and the retry is counted; else (a person) it starts from zero.
-        """
-        attempts = self.options.max_attempts - 1 if once else 0
-        arguments = (*columns.of_selection(selection), limit, by, attempts, once)
-        return int(await self.database.fetchval(sql.load("queue/retry_dead"), *arguments))
-
-    async def discard_dead(self, selection: Selection, *, by: str, note: str = "", limit: int = AT_A_TIME) -> int:
-        """Give dead letters up: the tasks end as cancelled; returns how many."""
-        arguments = (*columns.of_selection(selection), limit, by, note)
-        return int(await self.database.fetchval(sql.load("queue/discard_dead"), *arguments))
-
-    async def cancel(self, selection: Selection, *, by: str, reason: str = "", limit: int = AT_A_TIME) -> int:
-        """End waiting tasks as cancelled; what is in flight is not touched. Returns how many."""
-        arguments = (*columns.of_selection(selection), limit, f"{by}: {reason}")
-        return int(await self.database.fetchval(sql.load("queue/cancel"), *arguments))
-
-    async def put_off(self, selection: Selection, until: datetime, *, by: str, reason: str = "") -> int:
-        """Keep waiting tasks from being claimed before a time, a portion at a time; returns how many."""
-        arguments = (*columns.of_selection(selection), AT_A_TIME, until, f"{by}: {reason}")
-        return int(await self.database.fetchval(sql.load("queue/put_off"), *arguments))
-
-    async def pause(self, entity_type: str, *, by: str, reason: str = "", until: datetime | None = None) -> None:
-        """Stop claiming tasks of an entity, until a time or until `resume`; they are still accepted."""
-        await self.database.execute(sql.load("queue/pause"), entity_type, reason, by, until)
-
-    async def resume(self, entity_type: str) -> bool:
-        """Claim tasks of the entity again; False when it was not paused."""
-        return await self.database.execute(sql.load("queue/resume"), entity_type) != "DELETE 0"
-
-    async def paused(self) -> dict[str, str]:
-        """Return the paused entities with the reasons."""
-        return dict(await self.database.fetch(sql.load("queue/paused")))
-
-    async def statistics(self) -> Statistics:
-        """Count tasks by status."""
-        row = await self.database.fetchrow(sql.load("queue/statistics"))
-        assert row is not None
-        return Statistics(**dict(row.items()))
+    def _let_go(self, completions: Iterable[Completion]) -> None:
+        self._in_hand.difference_update(completion.id for completion in completions)
 
     async def _move(self, connection: Connection | None, name: str, ids: list[int], *arguments: Any) -> Moved:
         if not ids:
             return Moved(frozenset(), frozenset())
         source = connection or self.database
-        return _moved(await source.fetch(sql.load(f"queue/{name}"), ids, *arguments))
+        moved = _moved(await source.fetch(sql.load(f"queue/{name}"), ids, *arguments))
+        self._in_hand.difference_update(ids)
+        return moved
 
     async def _sweep(self, name: str, *arguments: Any) -> Moved:
-        return _moved(await self.database.fetch(sql.load(f"queue/{name}"), *arguments))
+        moved = _moved(await self.database.fetch(sql.load(f"queue/{name}"), *arguments))
+        self._in_hand.difference_update(moved.ids)
+        return moved
 
 
 def fold_all(changes: Iterable[Change]) -> list[Change]:

@@ -12,7 +12,7 @@ from tds_runtime.cli.output import Ended, Exit, Output
 from tds_runtime.cli.session import C, Session, duration
 from tds_runtime.cli.status import Entity, print_entities
 from tds_runtime.database import Database
-from tds_runtime.queue import AT_A_TIME as _PORTION
+from tds_runtime.oversight import AT_A_TIME as _PORTION
 from tds_runtime.queue import Queue, Selection
 
 

@@ -90,6 +90,7 @@ HOT: dict[str, tuple[Any, ...]] = {
     "queue/return_own": ("x", 5, "node", ["entity1"], ["upsert"], 100),
     "queue/return_expired": ("x", 5, 100),
     "queue/return_stuck": ("x", 5, 3600.0, 100),
+    "queue/forgotten": ("node", IDS, 60.0, 100),
     "queue/promote_due": (100,),
     "queue/bodies": (IDS,),
     "queue/due": (),

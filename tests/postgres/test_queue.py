@@ -294,3 +294,31 @@ async def test_cancelled_tasks_are_history(queue: Queue) -> None:
     assert await queue.cancel(Selection(entity_type="product"), by="me", reason="wrong") == 2
     await finish(queue, task)
     assert await counts(queue) == {"cancelled": 2, "completed": 1}
+
+
+async def test_a_claim_that_nobody_heard_of_comes_back(database: Database) -> None:
+    """A hung server may claim long after we gave up: what is in no hand here goes back untouched, what is stays."""
+    heard, unheard = (Queue(database, boot_id="this") for _ in range(2))
+    await put(heard, change("1"), change("2"))
+    [mine] = await heard.claim(["product"], limit=1)
+    [ghost] = await unheard.claim(["product"], limit=1)
+    assert (await heard.return_forgotten()).ids == set()  # its answer may still be under way
+    await database.execute("UPDATE tds_sync_queue SET processing_started_at = now() - interval '2 minutes'")
+    assert (await heard.return_forgotten()).returned == {ghost.id}
+    [again] = await heard.claim(["product"])
+    assert (again.id, again.attempt_count) == (ghost.id, 1)
+    await finish(heard, mine)
+
+
+async def test_what_has_left_our_hands_is_no_longer_held(queue: Queue) -> None:
+    """However a task ends or goes back, its id is forgotten here too: the set does not grow."""
+    await put(queue, *(change(str(number)) for number in range(6)))
+    done, failed, hopeless, late, free, _ = tasks = await take(queue)
+    await finish(queue, done)
+    await queue.retry([failure(failed)])
+    await queue.bury([failure(hopeless)])
+    await queue.snooze([(late.id, late.fence)], None, "later")
+    await queue.release([(free.id, free.fence)])
+    assert queue._in_hand == {tasks[-1].id}
+    await queue.return_own(["product"])
+    assert queue._in_hand == set()
