@@ -34,7 +34,7 @@ from actors.zoho.images import Options as ImageOptions
 from actors.zoho.images import Pictures
 from actors.zoho.seal import Seal
 from actors.zoho.tokens import Fleet
-from tds_runtime import Budget, Child, Spec, Supervisor, cli, database, http, intake, logs, nodes, queue
+from tds_runtime import Budget, Child, Spec, Supervisor, cli, database, http, intake, logs, nodes, queue, sql
 from tds_runtime.embedded import Server
 from tds_runtime.metrics import Metrics
 from tds_runtime.schedule import Schedule
@@ -170,6 +170,7 @@ class Trees:
 
 def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Supervisor:
     """Make every actor with what it needs; nothing runs yet."""
+    sql.read_all("tds_runtime", "actors")
     config = config.resolved(host.address)
     parts = Parts(config, memory)
     store, tasks, bell = parts.database, parts.queue, parts.bell

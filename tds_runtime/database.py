@@ -87,6 +87,11 @@ class Database:
         """`starting` until the first answer (or until admitted), `up` after an answer, `down` after an outage."""
         return self._state
 
+    @property
+    def begins(self) -> bool:
+        """Whether statements wait for the migrations of this start, and the server has not failed to answer."""
+        return self._held and self._state == "starting"
+
     @asynccontextmanager
     async def opened(self, *, held: bool = False) -> AsyncIterator[Database]:
         """Make the pools, which connect when they are first used; returns at once, also with Postgres down.

@@ -31,6 +31,8 @@ AT_ONCE = 16
 
 TRIES = 3  # for deadlocks and serialization failures, which say that nothing was stored
 KEPT = 30.0  # seconds that an idle writer keeps its connection
+ADMITTED = 5.0  # seconds that deliveries wait for a database that has not answered since the start
+LOOK = 0.02  # seconds between looks whether it has
 
 OnStored = Callable[[frozenset[str]], None]
 
@@ -68,6 +70,7 @@ async def writer(
     ctx.ready()
     writing = _Writer(inbox, database, on_stored)
     questions = await writing.taken()
+    await writing.admitted()
     while questions:
         questions = await writing.write(questions) or await writing.taken()
 
@@ -82,6 +85,12 @@ class _Writer:
         """Wait for deliveries and take the oldest; none when the actor is to stop."""
         return await self._inbox.batch(max(AT_ONCE, len(self._inbox.box.waiting) // 2))
 
+    async def admitted(self) -> None:
+        """Hold the first deliveries back until the database answers: a restart refuses nobody, for few ask twice."""
+        with anyio.move_on_after(ADMITTED):
+            while self._database.begins:  # noqa: ASYNC110 - a look is one comparison, and only at a start
+                await anyio.sleep(LOOK)
+
     async def write(self, questions: list[Store]) -> list[Store]:
         """Store these and what comes after them; returns what came when the connection had been lost meanwhile."""
         try:
@@ -94,6 +103,8 @@ class _Writer:
         return questions
 
     async def _soon(self) -> list[Store]:
+        if self._database.options.ingest_connections == 1:
+            return []  # the heartbeat needs it as well
         with anyio.move_on_after(KEPT):
             return await self.taken()
         return []

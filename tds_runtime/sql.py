@@ -21,6 +21,15 @@ def load(name: str, *, package: str = "tds_runtime") -> str:
     return expand(text, package=package)
 
 
+def read_all(*packages: str) -> None:
+    """Read every text now: a process that runs out of descriptors later could not open its file."""
+    for package in packages:
+        other = {} if package == "tds_runtime" else {"package": package}  # as callers write it, for the cache
+        for room in resources.files(package).joinpath("sql").iterdir():
+            for file in room.iterdir():
+                load(f"{room.name}/{file.name.removesuffix('.sql')}", **other)
+
+
 def expand(text: str, *, package: str = "tds_runtime") -> str:
     """Replace the lines that name other files by the texts of those."""
     return _INCLUDE.sub(lambda line: _shifted(load(line[1], package=package), int(line[2] or 0)), text)

@@ -10,6 +10,7 @@ from fixtures.daemon import until
 from tds_runtime import Context, Inbox, Supervisor, intake, run
 from tds_runtime.database import Database, Options
 from tds_runtime.intake import Delivery, Store, replay, store, writer
+from tds_runtime.nodes import Node
 from tds_runtime.queue import Queue
 
 pytestmark = pytest.mark.anyio
@@ -198,3 +199,30 @@ async def test_a_writer_gives_its_connection_back_when_nothing_comes(
 
         await until(given_back)
         await spec.ref.ask(Store(delivery(record="2")))
+
+
+async def test_a_restart_refuses_nobody(database_dsn: str) -> None:
+    """Deliveries that come before the migrations were looked at are held for a moment, and stored."""
+    async with Database(Options(dsn=database_dsn)).opened(held=True) as starting:
+        spec = writer(database=starting).named("writer")
+        async with run(Supervisor("tds", children=[spec])), anyio.create_task_group() as group:
+            asked = anyio.Event()
+
+            async def ask() -> None:
+                asked.set()
+                assert not (await spec.ref.ask(Store(delivery()))).duplicate
+
+            group.start_soon(ask)
+            await asked.wait()
+            await anyio.wait_all_tasks_blocked()
+            starting.admit()
+        assert await inbox_rows(starting) == 1
+
+
+async def test_the_only_connection_is_not_kept_from_the_heartbeat(database_dsn: str) -> None:
+    """With `ingest_connections = 1` the lease is renewed between the writer's commits."""
+    async with Database(Options(dsn=database_dsn, ingest_connections=1, acquire_timeout=2.0)).opened() as narrow:
+        spec = writer(database=narrow).named("writer")
+        async with run(Supervisor("tds", children=[spec])):
+            await spec.ref.ask(Store(delivery()))
+            await Node(narrow).renew()
