@@ -6,13 +6,15 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from random import Random
 
 import anyio
 import anyio.abc
 
 STOP_WITHIN = 40.0
+LOWEST = 15_000  # ports below are those of well-known services
 
 
 @contextmanager
@@ -24,11 +26,23 @@ def playground(prefix: str) -> Iterator[Path]:
         yield directory
 
 
-def free_port() -> int:
-    """A loopback port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(random: Random | None = None) -> int:
+    """A loopback port that nothing listens on at this moment, and that no outgoing connection is given either.
+
+    A daemon that is killed and started again must find its port free; one that the system hands out to connections may
+    be taken meanwhile.
+    """
+    random = random or Random()  # noqa: S311 - which port is no secret
+    while True:
+        port = random.randrange(LOWEST, _first_of_the_systems())
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _first_of_the_systems(ranges: Path = Path("/proc/sys/net/ipv4/ip_local_port_range")) -> int:
+    first = int(ranges.read_text().split()[0]) if ranges.exists() else 32768
+    return first if first > LOWEST + 1000 else 32768
 
 
 @asynccontextmanager
