@@ -70,7 +70,8 @@ async def tick(database: Database, schedules: Mapping[str, Schedule], actions: M
             logger.warning("slot.failed", schedule=row["schedule"], slot=row["slot"], run_id=row["run_id"])
         started: list[str] = []
         sleep = LONGEST_SLEEP
-        for row in await connection.fetch(sql.load("ticker/standing", package="actors"), list(schedules)):
+        enabled = [name for name, plan in schedules.items() if plan.enabled]
+        for row in await connection.fetch(sql.load("ticker/standing", package="actors"), enabled):
             name = row["name"]
             started += [name] if await _decide(connection, name, schedules[name], actions, row) else []
             sleep = min(sleep, _until_next(name, schedules[name], row["now"]))
@@ -126,6 +127,6 @@ async def _start(connection: Connection, name: str, plan: Schedule, start: Start
 def _until_next(name: str, plan: Schedule, now: datetime) -> float:
     late = schedule.offset(name, plan)
     following = schedule.following(plan, now - late, 1)
-    if not plan.enabled or not following:
+    if not following:
         return LONGEST_SLEEP
     return max((following[0] + late - now) / timedelta(seconds=1), 0.05)

@@ -111,6 +111,12 @@ async def test_a_slot_is_decided_once_by_many_nodes(database: Database) -> None:
     assert len(await runs(database)) == 1
 
 
+async def test_what_is_switched_off_leaves_no_trace(database: Database) -> None:
+    """No slot of it is decided: nothing is said of it at a start, nothing is caught up when it is on again."""
+    assert (await ticker.tick(database, due(enabled=False), Runs().actions)).started == ()
+    assert await database.fetchval("SELECT count(*) FROM tds_slots") == 0
+
+
 async def test_a_failed_start_leaves_the_slot_to_the_next_tick(database: Database) -> None:
     """When the run cannot be made, the slot is not decided either."""
 
@@ -226,4 +232,3 @@ async def test_the_sleep_ends_at_the_next_slot() -> None:
     assert 0 < until < 60
     rare = Schedule(run="x", cron=NEVER)
     assert ticker._until_next("rare", rare, now) > timedelta(days=1).total_seconds()
-    assert ticker._until_next("off", Schedule(run="x", cron=NEVER, enabled=False), now) == ticker.LONGEST_SLEEP
