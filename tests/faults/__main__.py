@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ from faults.place import ground, place
 from faults.poison import fifty_at_once, poison
 from faults.sweep import life, sweep, trip
 from msgspec import Struct
+
+from tds_runtime.incarnation import collapse
 
 
 class Trial(Struct, frozen=True):
@@ -89,7 +92,9 @@ async def attempt(name: str, trial: Trial, *, small: bool) -> Fact:
             async with place(directory) as here:
                 found = await trial.fact(here, **(trial.small if small else trial.full))
     except Exception as error:  # noqa: BLE001 - the facts after this one are wanted as well
-        figures: dict[str, int | float | str] = {"error": f"{type(error).__name__}: {error}"[:2000]}
+        traceback.print_exception(error)
+        cause = collapse(error)
+        figures: dict[str, int | float | str] = {"error": f"{type(cause).__name__}: {cause}"[:2000]}
         found = Fact(fact=name, passed=False, figures=figures, seconds=round(time.monotonic() - began, 1))
     return msgspec.structs.replace(found, fact=name)
 
