@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+import anyio
 import pytest
 
 from tds_runtime.database import Database
 from tds_runtime.errors import LeaseLost
-from tds_runtime.queue import Change, Completion, Failure, Fetched, Options, Queue, Selection, Task
+from tds_runtime.queue import Change, Completion, Failure, Fetched, Moved, Options, Queue, Selection, Task
 
 pytestmark = pytest.mark.anyio
 
@@ -322,3 +323,21 @@ async def test_what_has_left_our_hands_is_no_longer_held(queue: Queue) -> None:
     assert queue._in_hand == {tasks[-1].id}
     await queue.return_own(["product"])
     assert queue._in_hand == set()
+
+
+async def test_own_tasks_come_back_although_another_node_has_just_looked_at_them(queue: Queue) -> None:
+    """A claim that began before ours locks what we took meanwhile until it commits; that is waited for, not skipped."""
+    await put(queue, change("1"))
+    [task] = await take(queue)
+    returned: list[Moved] = []
+
+    async def give_back() -> None:
+        returned.append(await queue.return_own(["product"]))
+
+    async with anyio.create_task_group() as group, queue.database.transaction() as another:
+        await another.fetch("SELECT id FROM tds_sync_queue_live FOR UPDATE")
+        group.start_soon(give_back)
+        with anyio.fail_after(10):
+            while not await another.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await anyio.lowlevel.checkpoint()
+    assert [moved.returned for moved in returned] == [{task.id}]

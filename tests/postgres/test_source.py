@@ -63,6 +63,7 @@ async def test_a_reset_by_hand_reaches_every_node(database: Database) -> None:
         for client in (first, second):
             with client.breakers["inventory"].admit() as permit:
                 permit.fail("timeout")
+        await saved(database, lambda _books: True)  # a node makes its rows after it is ready
         async with database.transaction() as connection:
             assert await upstreams.reset_breaker(connection, "inventory")
         await until(lambda: {one.breakers["inventory"].state.phase for one in (first, second)} == {"closed"})
