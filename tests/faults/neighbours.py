@@ -28,6 +28,7 @@ HELD = "SELECT id FROM tds_sync_queue_live WHERE status = 'processing' AND locke
 OPEN = """
 SELECT count(*) FROM pg_stat_activity
  WHERE datname = current_database() AND application_name = 'tds-runtime' AND state LIKE 'idle in transaction%'
+   AND state_change <= clock_timestamp() - $1::float8 * interval '1 second'
 """
 LEFT = "SELECT count(*) FROM tds_sync_queue_live WHERE id = ANY ($1::bigint[]) AND status <> 'dead_letter'"
 # What is missing between the first and the last slot, and what is there beside them.
@@ -133,8 +134,10 @@ async def catch(dsn: str, victim: Warm, flow: Traffic, watcher: asyncpg.Connecti
             victim.freeze()
             await anyio.sleep(0.02)  # what its backends have been sent is done by then
             held = [row[0] for row in await watcher.fetch(HELD, boot)]
-            if held and bool(await watcher.fetchval(OPEN)) == transaction:
-                return held
+            if held and bool(await watcher.fetchval(OPEN, 0.0)) == transaction:
+                await anyio.sleep(0.2)  # on a busy machine a backend may begin only now with what it was sent
+                if bool(await watcher.fetchval(OPEN, 0.15)) == transaction:
+                    return held
             victim.thaw()
             await anyio.sleep(0.013)
 
