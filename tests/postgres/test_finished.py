@@ -21,6 +21,14 @@ DO $$ BEGIN
     END LOOP;
 END $$
 """
+# A vacuum or ANALYZE that is at a day keeps the sum from summarizing it for that minute; here none comes by chance.
+UNATTENDED = """
+DO $$ DECLARE day regclass; BEGIN
+    FOR day IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'tds_sync_queue_done'::regclass LOOP
+        EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = off)', day);
+    END LOOP;
+END $$
+"""
 HISTORY = """
 INSERT INTO tds_sync_queue_done (entity_type, source_entity_id, status, completed_at)
 SELECT 'product', n::text, CASE n % 10 WHEN 0 THEN 'cancelled' ELSE 'completed' END,
@@ -56,6 +64,7 @@ WINDOWS = (None, "24 hours", "61 seconds", "10 minutes 13.5 seconds", "2 days 3 
 async def past(database: Database) -> Database:
     """Three days of finished tasks, nobody has summed them up yet."""
     await database.execute(DAYS)
+    await database.execute(UNATTENDED)
     async with database.connection() as connection:
         await connection.execute(HISTORY)
     return database
@@ -100,7 +109,7 @@ async def test_what_is_changed_by_hand_is_counted_again(past: Database, change: 
 
 
 async def test_few_finished_rows_are_read(past: Database) -> None:
-    """Three counts read a few ranges of 16 pages, not the days: far less than a tenth of the rows that those have."""
+    """Three counts read a few ranges of 16 pages, not the days: a thirtieth of the rows that reading them took."""
     await past.execute(
         "INSERT INTO tds_sync_queue_done (entity_type, source_entity_id, status, completed_at)"
         " SELECT 'product', n::text, 'completed', now() - interval '30 hours' FROM generate_series(1, 70000) AS n"
@@ -113,7 +122,7 @@ async def test_few_finished_rows_are_read(past: Database) -> None:
         await connection.execute("SELECT tds_get_health_summary()")
         await connection.execute("SELECT tds_get_queue_statistics()")
         touched = int(await connection.fetchval(TOUCHED)) - int(before)
-    assert 0 < touched < 30_000  # reading the days three times took 300,000
+    assert 0 < touched < 10_000
 
 
 async def test_an_open_transaction_is_waited_for(past: Database) -> None:
