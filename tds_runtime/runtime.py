@@ -86,7 +86,7 @@ class Runtime(Control):
         self._host.start_soon(self._keep, life, name=f"{self.tree.name} (keeper)")
         try:
             await self._ready.wait()
-        except BaseException:
+        except BaseException:  # cancelled while it starts, or worse: what has started stops in order all the same
             await self.__aexit__(*sys.exc_info())
             raise
         if self.failure is not None:

@@ -37,7 +37,7 @@ class Senders:
         self._row.append(ticket)
         try:
             await ticket.turn.wait()
-        except BaseException:
+        except BaseException:  # a cancellation, of whichever kind, goes on once the place is given back
             if ticket.granted:
                 self.reserved -= 1
                 pass_on()

@@ -10,7 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import Protocol
 
-from anyio import CancelScope, open_signal_receiver, sleep
+from anyio import CancelScope, Event, open_signal_receiver, sleep
 from anyio.abc import TaskGroup
 from anyio.lowlevel import current_token
 from msgspec import Struct
@@ -55,6 +55,7 @@ class Service:
         self._loop_watch: LoopWatch | None = None
         self._garbage = Garbage(duties.garbage)
         self._starting: CancelScope | None = None
+        self._stops = False
 
     def check(self) -> None:
         """Raise SignalsTaken when somebody else handles the signals already."""
@@ -65,7 +66,10 @@ class Service:
         """Take on the duties that do not wait for the tree to be ready."""
         self._garbage.hold()
         if self._duties.signals:
+            self._hung_up = Event()
             group.start_soon(self._follow_signals)
+            if self._duties.on_hangup is not None:
+                group.start_soon(self._follow_hangups, self._duties.on_hangup)
         if self._duties.blocked_after is not None:
             self._loop_watch = LoopWatch(current_token(), self._blocked, after=self._duties.blocked_after)
             self._loop_watch.start()
@@ -83,6 +87,7 @@ class Service:
     def stopping(self, within: float) -> None:
         """The tree begins to stop, which takes at most `within` seconds."""
         self._started()
+        self._stops = True
         if self._duties.systemd is not None:
             self._duties.systemd.stopping()
             self._duties.systemd.extend(within)
@@ -104,18 +109,20 @@ class Service:
                 if number != signal.SIGHUP:
                     self._tree.stop(signal.Signals(number).name, hurry=asked)
                     asked = True
-                elif self._duties.on_hangup is not None:
-                    await self._reload(self._duties.on_hangup)
+                else:
+                    self._hung_up.set()
 
-    async def _reload(self, on_hangup: Callable[[], Awaitable[None]]) -> None:
-        if self._duties.systemd is None:
+    async def _follow_hangups(self, on_hangup: Callable[[], Awaitable[None]]) -> None:
+        """One reload at a time, and one more for all that was asked meanwhile; nobody else waits for it."""
+        systemd = self._duties.systemd
+        while True:
+            await self._hung_up.wait()
+            self._hung_up = Event()
+            if systemd is not None:
+                systemd.reloading()
             await on_hangup()
-            return
-        self._duties.systemd.reloading()
-        try:
-            await on_hangup()
-        finally:
-            self._duties.systemd.ready()
+            if systemd is not None and not self._stops:
+                systemd.ready()
 
     async def _ask_for_time(self, systemd: Systemd) -> None:
         """Each child has a start_timeout of its own; the manager's is for a process that has none."""

@@ -405,6 +405,32 @@ async def test_sighup_calls_back(anyio_backend):
         assert runtime.snapshot().state == "ready"
 
 
+@real_time
+@pytest.mark.anyio
+async def test_a_reload_keeps_nobody_from_stopping(anyio_backend):
+    """SIGTERM is followed while SIGHUP's work takes its time, and so is a second SIGHUP, once the first is done."""
+    begun: list[int] = []
+    go_on = anyio.Event()
+
+    async def reload() -> None:
+        begun.append(len(begun))
+        if len(begun) == 1:
+            await go_on.wait()
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await anyio.sleep_forever()
+
+    async with run(tree(worker()), signals=True, on_hangup=reload) as runtime:
+        os.kill(os.getpid(), signal.SIGHUP)
+        with anyio.fail_after(5):
+            while not begun:
+                await anyio.lowlevel.checkpoint()
+            os.kill(os.getpid(), signal.SIGHUP)
+            go_on.set()
+            await runtime.wait()
+    assert begun == [0, 1]
+
+
 # --- systemd
 
 

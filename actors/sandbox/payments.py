@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Protocol
 
 from actors.sandbox.entity import Facts, Ground
@@ -22,7 +23,7 @@ class Settled(Protocol):
         """What the payment of this index pays of a seeded document, and when."""
 
 
-class Payments:
+class Payments(ABC):
     """Payments of one direction; a subclass names the keys of its party and of its documents, and writes them."""
 
     module: ClassVar[str]
@@ -60,7 +61,7 @@ class Payments:
             "payment_number": str(index + 1), "status": "paid",
         }  # fmt: skip
 
-    def complete(self, _facts: Facts) -> None:
+    def complete(self, _facts: Facts) -> None:  # noqa: B027 - not left out, but true of payments of both directions
         """Nothing follows from a payment's facts."""
 
     def adopt(self, body: Document) -> Facts:
@@ -78,9 +79,9 @@ class Payments:
         """The document that this payment settles, as it is now."""
         return self._ground.facts(self.documents, facts["applied"]) if facts["applied"] >= 0 else None
 
+    @abstractmethod
     def shared(self, facts: Facts) -> Facts:
         """The keys that list row and detail have."""
-        raise NotImplementedError
 
     def applied(self, facts: Facts, document: Facts) -> Document:
         """The part of a payment that names what it settles."""

@@ -82,7 +82,7 @@ def touchy() -> None:
         if KILLER.encode() in payload:
             os.kill(os.getpid(), signal.SIGKILL)
         while ENDLESS.encode() in payload:
-            time.sleep(1)
+            time.sleep(1)  # blocks the loop for ever, as the poison is to; no test waits for it
         return honest(self, payload, *words, **more)
 
     Entity.map = map_or_die  # type: ignore[method-assign] # the patch
