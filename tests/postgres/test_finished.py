@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -31,10 +32,19 @@ END $$
 """
 HISTORY = """
 INSERT INTO tds_sync_queue_done (entity_type, source_entity_id, status, completed_at)
-SELECT 'product', n::text, CASE n % 10 WHEN 0 THEN 'cancelled' ELSE 'completed' END,
+SELECT 'product', lpad(n::text, 5, '0'), CASE n % 10 WHEN 0 THEN 'cancelled' ELSE 'completed' END,
        now() - n * interval '6.85 seconds'
   FROM generate_series(1, 30000) AS n ORDER BY n DESC;
 INSERT INTO tds_sync_queue (entity_type, source_entity_id, status) VALUES ('product', 'undated', 'completed')
+"""
+# Two days ago, 20,000 tasks in the order of the clock from midnight to 22:30, every five hundredth in the last hour.
+SCATTERED = """
+INSERT INTO tds_sync_queue_done (entity_type, source_entity_id, status, completed_at)
+SELECT 'product', lpad(n::text, 5, '0'), 'completed',
+       (date_trunc('day', now() AT TIME ZONE 'UTC' - interval '2 days')
+        + CASE n % 500 WHEN 0 THEN interval '23 hours' + n * interval '0.1 second' ELSE n * interval '4.05 second' END)
+       AT TIME ZONE 'UTC'
+  FROM generate_series(1, 20000) AS n ORDER BY n
 """
 TRUTH = """
 SELECT count(*) FILTER (WHERE status = 'completed') AS completed,
@@ -61,13 +71,19 @@ WINDOWS = (None, "24 hours", "61 seconds", "10 minutes 13.5 seconds", "2 days 3 
 
 
 @pytest.fixture
-async def past(database: Database) -> Database:
-    """Three days of finished tasks, nobody has summed them up yet."""
+async def days(database: Database) -> Database:
+    """The three days before today, empty."""
     await database.execute(DAYS)
     await database.execute(UNATTENDED)
-    async with database.connection() as connection:
-        await connection.execute(HISTORY)
     return database
+
+
+@pytest.fixture
+async def past(days: Database) -> Database:
+    """Three days of finished tasks, nobody has summed them up yet."""
+    async with days.connection() as connection:
+        await connection.execute(HISTORY)
+    return days
 
 
 async def sum_up(database: Database) -> None:
@@ -112,7 +128,8 @@ async def test_few_finished_rows_are_read(past: Database) -> None:
     """Three counts read a few ranges of 16 pages, not the days: a thirtieth of the rows that reading them took."""
     await past.execute(
         "INSERT INTO tds_sync_queue_done (entity_type, source_entity_id, status, completed_at)"
-        " SELECT 'product', n::text, 'completed', now() - interval '30 hours' FROM generate_series(1, 70000) AS n"
+        " SELECT 'product', lpad(n::text, 5, '0'), 'completed', now() - interval '30 hours'"
+        " FROM generate_series(1, 70000) AS n"
     )
     await sum_up(past)
     queue = Queue(past, boot_id="this")
@@ -123,6 +140,24 @@ async def test_few_finished_rows_are_read(past: Database) -> None:
         await connection.execute("SELECT tds_get_queue_statistics()")
         touched = int(await connection.fetchval(TOUCHED)) - int(before)
     assert 0 < touched < 10_000
+
+
+async def test_a_late_row_in_an_early_page_widens_no_range(days: Database) -> None:
+    """A minute of a day is read by a few ranges of pages, though each range holds a row of the day's last hour."""
+    await days.execute(SCATTERED)
+    day = await days.fetchval(
+        "SELECT date_trunc('day', now() AT TIME ZONE 'UTC' - interval '2 days') AT TIME ZONE 'UTC'"
+    )
+    await days.execute("SELECT tds_summarize_day($1)", day)
+    minute = day + timedelta(hours=22)
+    async with days.transaction() as connection:
+        before = await connection.fetchval(TOUCHED)
+        [row] = await connection.fetch(
+            "SELECT * FROM tds_finished_between($1, $2)", minute, minute + timedelta(minutes=1)
+        )
+        touched = int(await connection.fetchval(TOUCHED)) - int(before)
+    assert row["completed"] == 15
+    assert 0 < touched < 3_000
 
 
 async def test_an_open_transaction_is_waited_for(past: Database) -> None:
