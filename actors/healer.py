@@ -12,6 +12,8 @@ import asyncpg
 import msgspec
 from msgspec import Meta, Struct
 
+from actors.alerting import conditions
+from actors.alerting.conditions import Conditions
 from actors.condition import Thresholds
 from actors.messages import Heal, Healed
 from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out, sql
@@ -155,16 +157,11 @@ class Healer:
     async def watch(self, recovered: int) -> int:
         """Open an alert for each cause that holds and has none, close those whose cause is gone; how many are new."""
         options = self._options
-        arguments = (
-            recovered, options.thresholds.queue_warning, options.thresholds.queue_critical,
-            options.thresholds.dlq_warning, options.thresholds.dlq_critical, options.silence, options.heartbeat,
-        )  # fmt: skip
-        rows = await self._database.fetch(_load("alerts"), *arguments)
-        for row in rows:
-            self._log.warning(
-                "alert.opened", alert_type=row["alert_type"], severity=row["severity"], title=row["title"]
-            )
-        return len(rows)
+        limits = Conditions(thresholds=options.thresholds, silence=options.silence, heartbeat=options.heartbeat)
+        opened = await conditions.watch(self._database, limits, recovered)
+        for one in opened:
+            self._log.warning("alert.opened", alert_type=one.alert_type, severity=one.severity, title=one.title)
+        return len(opened)
 
     def _ages(self) -> tuple[Prune, ...]:
         keep = self._retention
@@ -178,6 +175,8 @@ class Healer:
             ("hourly_metrics", keep.hourly_metrics),
             ("runs", keep.runs),
             ("alerts", keep.alerts),
+            ("notifications", keep.alerts),
+            ("silences", keep.alerts),
             ("slots", keep.slots),
             ("healings", keep.healings),
             ("dead_letters", keep.dead_letters),

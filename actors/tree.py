@@ -11,11 +11,17 @@ from msgspec.structs import replace
 from starlette.applications import Starlette
 
 from actors import fetcher, healer, metrics_reporter, pull, reconciler, schedules, webhooks
+from actors.alerter import alerter
+from actors.alerting import routing, ways
+from actors.alerting.channels import Channel
+from actors.alerting.conditions import Conditions
+from actors.alerting.planning import Settings
+from actors.alerting.rules import Rule
 from actors.api import authentication
 from actors.api.application import application
 from actors.api.services import Services
 from actors.bell import Bell, Listeners
-from actors.entity_sync import entity_sync
+from actors.entity_sync import Synced, entity_sync
 from actors.healer import Retention
 from actors.memory import Memory, Recall
 from actors.messages import Compare, Heal, RunWake, Wake
@@ -35,8 +41,10 @@ from actors.zoho.images import Pictures
 from actors.zoho.seal import Seal
 from actors.zoho.tokens import Fleet
 from tds_runtime import Budget, Child, Spec, Supervisor, cli, database, http, intake, logs, nodes, queue, sql
+from tds_runtime.config import secrets
 from tds_runtime.embedded import Server
 from tds_runtime.metrics import Metrics
+from tds_runtime.redaction import Redactor
 from tds_runtime.schedule import Schedule
 from tds_runtime.upstreams import Shared
 from tds_runtime.values import Secret
@@ -75,6 +83,16 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sandbox: SandboxOptions = SandboxOptions()
     log: logs.Options = logs.Options()
     schedule: dict[str, Schedule] = {}
+    alerter: routing.Options = routing.Options()
+    alert: dict[str, Rule] = {}
+    route: dict[str, routing.Route] = {}
+    channel: dict[str, Channel] = {}
+    inhibit: tuple[routing.Inhibit, ...] = ()
+
+    @property
+    def alerting(self) -> Settings:
+        """What is said of alerts and of who is told."""
+        return Settings(rules=self.alert, routes=self.route, inhibits=self.inhibit, options=self.alerter)
 
     def resolved(self, address: str) -> Config:
         """With a sandbox: what is not said about the source is the sandbox's, and its webhooks come to `address`."""
@@ -118,6 +136,9 @@ class Parts:
         self.server = recall("server", None, lambda: Server(config.database.data_directory) if embedded else None)
         self.database = recall("database", None, lambda: database.Database(config.database))
         self.node = recall("node", None, lambda: nodes.Node(self.database, lease=config.queue.lease))
+        self.redactor = recall("redactor", None, Redactor)
+        self.redactor.learn(secrets(config))  # what was a secret once stays one
+        self.attempted = recall("attempted", None, lambda: partial(attempted, self.metrics))
         self.queue = recall(
             "queue", config.queue, lambda: queue.Queue(self.database, boot_id=self.node.boot_id, options=config.queue)
         )
@@ -157,6 +178,12 @@ def _itself(entity: Entity) -> Entity:
     return entity
 
 
+def attempted(metrics: Metrics, synced: Synced) -> None:
+    """Count a batch by how its tasks ended: the failure rate is told from this."""
+    for outcome, count in synced.outcomes.items():
+        metrics.attempts.labels(synced.entity, outcome).inc(count)
+
+
 class Trees:
     """Makes the tree of one process, again whenever its configuration has changed."""
 
@@ -175,7 +202,13 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
     parts = Parts(config, memory)
     store, tasks, bell = parts.database, parts.queue, parts.bell
     syncs = [
-        entity_sync(entity=entity, database=store, queue=tasks, holds_lease=parts.node.holds_lease)
+        entity_sync(
+            entity=entity,
+            database=store,
+            queue=tasks,
+            holds_lease=parts.node.holds_lease,
+            observe=parts.attempted,
+        )
         .named(entity.name)
         .options(budget=ALONE)
         for entity in parts.entities
@@ -196,6 +229,7 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
         )
     )
     schedules.check(config.schedule, parts.actions)
+    ways.check(config.alerting, config.channel)
     work: list[Child] = [
         writing,
         nodes.node(database=store, node=parts.node, queue=tasks, on_due=bell.work),
@@ -208,6 +242,7 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
         ticker(database=store, schedules=config.schedule, actions=parts.actions).options(budget=ALONE),
         healing,
         comparing,
+        alerting(config, parts, host),
         metrics_reporter.metrics_reporter(
             database=store,
             metrics=parts.metrics,
@@ -261,6 +296,25 @@ def of_upkeep(config: Config, parts: Parts) -> tuple[Spec[Heal], Spec[Compare]]:
     return healing.options(budget=ALONE), comparing.options(budget=ALONE)
 
 
+def alerting(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
+    """Who tells people."""
+    limits = Conditions(
+        thresholds=config.healer.thresholds, silence=config.healer.silence, heartbeat=config.healer.heartbeat
+    )
+    telling = alerter(
+        database=parts.database,
+        tap=host.tap,
+        metrics=parts.metrics,
+        settings=config.alerting,
+        channels=config.channel,
+        limits=limits,
+        boot_id=parts.node.boot_id,
+        node=parts.node.name,
+        redact=parts.redactor.text,
+    )
+    return telling.options(budget=ALONE)
+
+
 def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
     """The web application on the socket that the process has bound."""
     services = Services(
@@ -275,6 +329,7 @@ def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
         writer=parts.bell.listeners.writer,
         options=config.api,
         thresholds=config.healer.thresholds,
+        alerting=config.alerting,
     )
     listening = http.listener(
         app=parts.application(services, config.webhooks),

@@ -81,7 +81,7 @@ def configure(
     stream = sys.stdout if stream is None else stream
     redactor = Redactor(secrets, field_limit=options.field_limit)
     render = _renderer(options.format, stream)
-    sink = Sink(stream.fileno(), capacity=options.queue, on_drop=_drop_report(render, clock))
+    sink = Sink(stream.fileno(), capacity=options.queue, on_drop=_drop_report(render, clock, observers))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -89,9 +89,13 @@ def configure(
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
             _Finish(redactor, observers, clock),
+            _Threshold(_LEVELS[options.level]),
             lambda _logger, _method, event: render(event),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[options.level]),
+        # Observers hear of what is worth a line by default, however little of it is written.
+        wrapper_class=structlog.make_filtering_bound_logger(
+            min(_LEVELS[options.level], logging.INFO) if observers else _LEVELS[options.level]
+        ),
         logger_factory=lambda *_: _SinkLogger(sink),
         cache_logger_on_first_use=False,
     )
@@ -140,13 +144,29 @@ class _Finish:
         return finished
 
 
+class _Threshold:
+    """Lets through what is severe enough to be written; observers have seen the rest by then."""
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+
+    def __call__(self, _logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+        if structlog.stdlib.NAME_TO_LEVEL[event["level"]] < self._level:
+            raise structlog.DropEvent
+        return event
+
+
 def _stamp(now: datetime) -> str:
     return now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _drop_report(render: Callable[[Mapping[str, Any]], str], clock: Callable[[], datetime]) -> Callable[[int], str]:
+def _drop_report(
+    render: Callable[[Mapping[str, Any]], str], clock: Callable[[], datetime], observers: Sequence[Observer] = ()
+) -> Callable[[int], str]:
     def report(count: int) -> str:
         line = {"timestamp": _stamp(clock()), "level": "warning", "event": "logs.dropped", "lines": count}
+        for observe in observers:
+            observe(line)
         return render(line) + "\n"
 
     return report

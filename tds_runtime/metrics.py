@@ -43,6 +43,7 @@ class Metrics:
         self.queue_tasks = self._gauge("tds_queue_tasks", "Tasks in the live queue", "entity", "status")
         self.queue_age = self._gauge("tds_queue_oldest_seconds", "Age of the oldest waiting task", "entity")
         self.success_ratio = self._gauge("tds_sync_success_ratio", "Completed of all that ended, last 24 hours")
+        self.attempts = self._counter("tds_task_attempts_total", "Tasks tried, by how that ended", "entity", "outcome")
         self.restarts = self._gauge("tds_actor_restarts", "Restarts in the supervision tree since the start")
         self.actors = self._gauge("tds_actors", "Children in the supervision tree by state", "state")
         self.mail = self._gauge("tds_mailbox_messages", "Messages waiting in all mailboxes")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import shlex
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,13 +17,19 @@ from tds_runtime import cli
 
 ROOT = Path(__file__).parents[1]
 RUNBOOKS = sorted((ROOT / "ops/runbooks").glob("*.md"))
-ALERTS = "actors/sql/healer/alerts.sql", "actors/sql/reconciler/store.sql"
+ALERTS = "actors/sql/alert/causes.sql", "actors/sql/reconciler/store.sql"
+
+
+def rules() -> dict[str, Any]:
+    """The rules that come with the daemon."""
+    found: dict[str, Any] = tomllib.loads((ROOT / "config/alerts.toml").read_text())["alert"]
+    return found
 
 
 def alert_types() -> set[str]:
-    """What the daemon's statements may open an alert of."""
+    """What the daemon's statements and the default rules may open an alert of."""
     text = "\n".join((ROOT / path).read_text() for path in ALERTS)
-    return set(re.findall(r"SELECT '(\w+)', (?:'\w+'|CASE)", text))
+    return set(re.findall(r"SELECT '(\w+)', (?:'\w+'|CASE)", text)) | set(rules())
 
 
 def verbs(page: Path) -> list[str]:
@@ -34,6 +42,20 @@ def test_each_alert_has_its_runbook() -> None:
     """Nobody who is woken has to guess, and no page outlives its alert."""
     assert {page.stem for page in RUNBOOKS} == alert_types()
     assert len(RUNBOOKS) > 5
+
+
+@pytest.mark.parametrize(("name", "rule"), rules().items(), ids=list(rules()))
+def test_each_default_rule_says_what_to_do(name: str, rule: dict[str, Any]) -> None:
+    """A letter has an advice in it, and the page that it links is its own."""
+    assert rule["message"].endswith((".", "?"))
+    assert rule["runbook"] == f"ops/runbooks/{name}.md"
+
+
+def test_what_statements_find_has_a_rule() -> None:
+    """What healer and reconciler open is told by a rule of its own, which opens nothing itself."""
+    text = "\n".join((ROOT / path).read_text() for path in ALERTS)
+    stored = {name for name, rule in rules().items() if rule.get("kind") == "stored"}
+    assert stored == set(re.findall(r"SELECT '(\w+)', (?:'\w+'|CASE)", text))
 
 
 @pytest.mark.parametrize("page", RUNBOOKS, ids=lambda page: page.stem)

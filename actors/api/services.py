@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from actors.alerting.planning import Settings
 from actors.api.authentication import Options
 from actors.condition import Thresholds
 from actors.messages import Heal
@@ -46,3 +47,4 @@ class Services(Struct, frozen=True, kw_only=True):
     writer: Ref[Store]
     options: Options
     thresholds: Thresholds
+    alerting: Settings = Settings(rules={}, routes={})

@@ -33,9 +33,9 @@ from tds_runtime.cli.status import Thresholds
 def command_line(session: cli.Session[Config]) -> App:
     """Every verb."""
     app = cli.app(session, statements=_statements, thresholds=_thresholds, checks=(checks.target_tables, checks.source))
-    for noun in (sync, schedule, entity):
+    for noun in (sync, schedule, entity, alert):
         noun.register(app, session)
-    for shared in (inbox, audit, alert, breaker, token):
+    for shared in (inbox, audit, breaker, token):
         shared.register(app, session)
     init.register(app, session.output)
     demo.register(app, session.output)

@@ -15,6 +15,7 @@ from tds_runtime.cli.session import C, Host, Options, Session
 from tds_runtime.incarnation import collapse
 from tds_runtime.runtime import run
 from tds_runtime.spec import Supervisor
+from tds_runtime.tap import Tap
 
 
 def run_daemon(session: Session[C]) -> int:
@@ -24,11 +25,12 @@ def run_daemon(session: Session[C]) -> int:
     """
     loaded = session.load()
     settings = loaded.value
-    logging = logs.configure(settings.log, secrets=config.secrets(settings))
+    tap = Tap()
+    logging = logs.configure(settings.log, secrets=config.secrets(settings), observers=[tap.observe])
     try:
         with _bound(settings.http) as listening:
             logs.get("process").info("process.starting", config=str(loaded.path), address=http.address(listening))
-            host = Host(listening)
+            host = Host(listening, tap)
             reload = Reloading(session, host, logging, settings)
             serve = partial(_serve, session.tree(settings, host), settings.runtime, host, session.output, reload)
             anyio.run(serve, backend="asyncio")

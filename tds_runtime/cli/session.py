@@ -19,6 +19,7 @@ from tds_runtime.database import Database
 from tds_runtime.errors import ConfigError, Problem
 from tds_runtime.runtime import Runtime
 from tds_runtime.spec import Supervisor
+from tds_runtime.tap import Tap
 
 CONFIG_NAME = "tds.toml"
 
@@ -56,10 +57,11 @@ class Configured(Struct, frozen=True, kw_only=True):
 
 
 class Host:
-    """What a process gives to its tree: its socket, how it is configured, and the runtime once there is one."""
+    """What a process gives to its tree: its socket, its log's events, how it is configured, and the runtime at last."""
 
-    def __init__(self, listening: socket) -> None:
+    def __init__(self, listening: socket, tap: Tap | None = None) -> None:
         self.listening = listening
+        self.tap = tap or Tap()
         self.runtime: Runtime | None = None
         self.configured = Configured(at=datetime.now(UTC))
 

@@ -1,6 +1,7 @@
--- Opens an alert for each cause that holds and has none, renews those that have one, and resolves the rest of its types.
--- Returns the new ones. Relies on the unique index of open alerts: two nodes make one alert.
--- $1 recovered tasks, $2 $3 waiting tasks (warning, critical), $4 $5 dead letters, $6 silence, $7 heartbeat (seconds)
+-- What is wrong by the tables, and what was and is no longer: one row a cause, `holds` tells which.
+-- Relies on the live leaf being small, and on whoever calls to keep what is found.
+-- $1 recovered tasks (NULL: nobody looked, stuck tasks stay as they are), $2 $3 waiting tasks (warning, critical),
+-- $4 $5 dead letters, $6 silence, $7 heartbeat (seconds)
 WITH counts AS MATERIALIZED (
     SELECT count(*) FILTER (WHERE status = 'pending') AS pending, count(*) FILTER (WHERE status = 'dead_letter') AS dead
       FROM tds_sync_queue_live
@@ -38,17 +39,12 @@ WITH counts AS MATERIALIZED (
     SELECT 'schedule_failed', 'error', schedule, 'Schedule ' || schedule || ' failed', detail,
            jsonb_build_object('slot', slot)
       FROM slots WHERE outcome = 'failed'
-), opened AS (
-    INSERT INTO tds_alerts AS a (alert_type, severity, cause, title, message, metadata)
-    SELECT alert_type, severity, cause, title, message, metadata FROM found ORDER BY alert_type, cause
-    ON CONFLICT (alert_type, cause) WHERE resolved_at IS NULL DO UPDATE
-       SET severity = excluded.severity, title = excluded.title, message = excluded.message,
-           metadata = excluded.metadata, occurrences = a.occurrences + 1, last_seen_at = now()
-    RETURNING a.alert_type, a.severity, a.title, a.occurrences
-), resolved AS (
-    UPDATE tds_alerts AS a SET resolved_at = now()
-     WHERE a.resolved_at IS NULL
-       AND a.alert_type IN ('queue_depth', 'dlq_overflow', 'stuck_task', 'webhook_silence', 'node_lost', 'schedule_failed')
-       AND NOT EXISTS (SELECT FROM found AS f WHERE f.alert_type = a.alert_type AND f.cause = a.cause)
 )
-SELECT alert_type, severity, title FROM opened WHERE occurrences = 1
+SELECT alert_type, severity, cause, title, message, metadata::text AS metadata, true AS holds FROM found
+UNION ALL
+SELECT alert_type, severity, cause, title, message, metadata::text, false
+  FROM tds_alerts AS a
+ WHERE a.resolved_at IS NULL
+   AND (a.alert_type IN ('queue_depth', 'dlq_overflow', 'webhook_silence', 'node_lost', 'schedule_failed')
+        OR (a.alert_type = 'stuck_task' AND $1::bigint IS NOT NULL))
+   AND NOT EXISTS (SELECT FROM found AS f WHERE f.alert_type = a.alert_type AND f.cause = a.cause)

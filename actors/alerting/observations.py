@@ -1,0 +1,204 @@
+"""From events and samples to what rules ask for: pure, a batch at a time, on whichever node they happened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.alerting.rules import Rule
+from tds_runtime.metrics import Sample
+
+OWN_ROOM = "alerts"
+"""What the alerter itself logs is no food for it."""
+MOST_KEYS = 1_000
+"""Alerts that one rule may have at once; what has other keys is one alert more."""
+OTHERS = "(others)"
+_LONGEST = 300
+_PLAIN = (str, bool, int, float)
+
+
+class Observation(Struct, frozen=True, kw_only=True):
+    """Matches of one rule and key, folded: how many, the first and the last, and the fields of the last.
+
+    Times are seconds since the epoch. `value` is a sample's, `total` what a share is a share of; `over` ends the alert.
+    """
+
+    rule: str
+    key: str = ""
+    count: float = 1.0
+    first: float
+    last: float
+    value: float | None = None
+    total: float = 0.0
+    term: str | None = None
+    over: bool = False
+    fields: dict[str, str | float] = {}
+
+
+def wanted(rules: Mapping[str, Rule]) -> frozenset[str] | None:
+    """The names of the events that some rule asks for; None when one asks for any."""
+    names: set[str] = set()
+    for rule in rules.values():
+        filters = [rule.filter] if rule.event or rule.where else []
+        for filtering in [*filters, *([rule.until] if rule.until else [])]:
+            if not filtering.names:
+                return None
+            names.update(filtering.names)
+    return frozenset(names)
+
+
+def of_events(rules: Mapping[str, Rule], events: Iterable[Mapping[str, Any]]) -> list[Observation]:
+    """What the rules find in these events, in order; matches in a row that differ in nothing but time are folded."""
+    found: list[Observation] = []
+    newest: dict[tuple[str, str], int] = {}
+    for event in events:
+        if event.get("room") == OWN_ROOM:
+            continue
+        for name, rule in rules.items():
+            seen = _seen(name, rule, event)
+            if seen is None:
+                continue
+            before = newest.get((name, seen.key))
+            if before is not None and _same(found[before], seen):
+                found[before] = _folded(found[before], seen)
+            else:
+                newest[name, seen.key] = len(found)
+                found.append(seen)
+    return found
+
+
+def _seen(name: str, rule: Rule, event: Mapping[str, Any]) -> Observation | None:
+    if not rule.enabled or rule.kind == "stored":
+        return None
+    matches = bool(rule.event or rule.where) and rule.filter.matches(event)
+    over = not matches and rule.until is not None and rule.until.matches(event)
+    if not (matches or over):
+        return None
+    at = moment(event)
+    term = None if not rule.term or over else _text(event.get(rule.term))
+    fields = {key: _cut(value) for key, value in event.items() if isinstance(value, _PLAIN)}
+    return Observation(
+        rule=name, key=key_of(rule, event), first=at, last=at, term=term, over=over, fields=fields
+    )  # fmt: skip
+
+
+def key_of(rule: Rule, fields: Mapping[str, Any]) -> str:
+    """What tells one alert of a rule from another: the values of its key fields."""
+    return " / ".join(_text(fields.get(name)) for name in rule.key)
+
+
+def moment(event: Mapping[str, Any]) -> float:
+    """When an event happened, in seconds since the epoch."""
+    return datetime.fromisoformat(str(event["timestamp"])).timestamp()
+
+
+def _same(one: Observation, other: Observation) -> bool:
+    return one.term == other.term and one.over == other.over
+
+
+def _folded(one: Observation, other: Observation) -> Observation:
+    return replace(
+        other, count=one.count + other.count, first=min(one.first, other.first), last=max(one.last, other.last)
+    )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)[:_LONGEST]
+
+
+def _cut(value: str | float) -> str | float:
+    if isinstance(value, str):
+        return value[:_LONGEST]
+    return value if isinstance(value, bool) or math.isfinite(value) else str(value)
+
+
+# --- samples
+
+
+class Reader:
+    """Reads samples for the rules over metrics; remembers counters, so that it can tell their growth."""
+
+    def __init__(self) -> None:
+        self._counters: dict[tuple[str, ...], float] = {}
+
+    def read(self, rules: Mapping[str, Rule], samples: Sequence[Sample], now: float) -> list[Observation]:
+        """One observation a rule and key (and term). A label `node` tells nodes apart."""
+        asked = {rule.metric for rule in rules.values() if rule.enabled and rule.metric}
+        known = [sample for sample in samples if sample.name in asked and math.isfinite(sample.value)]
+        growth = {_identity(sample): self._grown(sample) for sample in known if _counts(sample.name)}
+        return [
+            observation
+            for name, rule in rules.items()
+            if rule.enabled and rule.metric
+            for observation in _readings(name, rule, known, growth, now)
+        ]
+
+    def _grown(self, sample: Sample) -> float:
+        """How much a counter has grown since it was read last; one that is seen first, or began anew, tells nothing."""
+        identity = _identity(sample)
+        before = self._counters.get(identity)
+        self._counters[identity] = sample.value
+        return 0.0 if before is None or sample.value < before else sample.value - before
+
+
+def _counts(metric: str) -> bool:
+    return Rule(metric=metric, above=0).is_counter
+
+
+def _identity(sample: Sample) -> tuple[str, ...]:
+    return (sample.name, *(part for pair in sorted(sample.labels.items()) for part in pair))
+
+
+def _readings(
+    name: str, rule: Rule, samples: Sequence[Sample], growth: Mapping[tuple[str, ...], float], now: float
+) -> Iterable[Observation]:
+    groups: dict[tuple[str, str | None], list[Sample]] = {}
+    totals: dict[str, float] = {}
+    for sample in samples:
+        if sample.name != rule.metric:
+            continue
+        key = key_of(rule, sample.labels)
+        totals[key] = totals.get(key, 0.0) + growth.get(_identity(sample), 0.0)
+        if all(_is_one_of(sample.labels.get(label), value) for label, value in rule.labels.items()):
+            term = _text(sample.labels.get(rule.term)) if rule.term else None
+            groups.setdefault((key, term), []).append(sample)
+    for (key, term), members in groups.items():
+        counted = sum(growth.get(_identity(sample), 0.0) for sample in members)
+        value = counted if rule.is_counter else _combined(rule, members)
+        yield Observation(
+            rule=name, key=key, first=now, last=now, value=value, total=totals[key], term=term,
+            count=counted if rule.is_counter else 1.0, fields={**_common(members), "value": value},
+        )  # fmt: skip
+
+
+def _is_one_of(value: str | None, wanted_value: str | tuple[str, ...]) -> bool:
+    return value == wanted_value if isinstance(wanted_value, str) else value in wanted_value
+
+
+def _combined(rule: Rule, members: Sequence[Sample]) -> float:
+    """The value of a group: nodes see the same gauge, so of each series the greatest, then all series together."""
+    series: dict[tuple[tuple[str, str], ...], float] = {}
+    worst = min if rule.combine == "min" else max
+    for sample in members:
+        labels = tuple(sorted(pair for pair in sample.labels.items() if pair[0] != "node" or "node" in rule.key))
+        series[labels] = worst(series.get(labels, sample.value), sample.value)
+    match rule.combine:
+        case "sum":
+            return math.fsum(series.values())
+        case "max":
+            return max(series.values())
+        case _:
+            return min(series.values())
+
+
+def _common(members: Sequence[Sample]) -> dict[str, str | float]:
+    """The labels that all members agree on."""
+    first, *rest = members
+    return {
+        label: value for label, value in first.labels.items() if all(one.labels.get(label) == value for one in rest)
+    }

@@ -1,0 +1,188 @@
+"""Alerts over HTTP: what is wrong, what happened to it, who looks at it, and of what nobody is told for a while."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.alerting import storing
+from actors.alerting.routing import Matchers, Silence
+from actors.api import audit
+from actors.api.authentication import Caller
+from actors.api.endpoints import LARGEST_ID, LONGEST_PAGE, Endpoint, answer, flag, number, read, text
+from actors.api.services import Services
+from tds_runtime.problem import Refusal
+from tds_runtime.values import Duration
+
+PATH = "/api/bff/tds/alerts"
+LONGEST = Duration("400d")
+
+Reason = Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """Newest first; `next` is the `before` of the following page, None on the last one."""
+
+    alerts: list[dict[str, Any]]
+    count: int
+    next: int | None
+    timestamp: datetime
+
+
+class Acknowledge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is being done, and for how long nobody else has to be told (`"4h"`; `[alerter] acknowledged_for`)."""
+
+    reason: Reason
+    expires: str = ""
+
+
+class Acknowledged(Struct, frozen=True, kw_only=True):
+    """Who looks at it, and until when."""
+
+    id: int
+    acknowledged_by: str
+    acknowledged_until: datetime
+
+
+class NewSilence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of which alerts nobody is told, for how long, and why. All of them only when that is said: `all`."""
+
+    reason: Reason
+    expires: str
+    matchers: Matchers = Matchers()
+    all: bool = False
+
+
+class End(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why."""
+
+    reason: Reason = "by hand"
+
+
+class Silences(Struct, frozen=True):
+    """Those that are not over, oldest first; with `?over=true` also the latest that are."""
+
+    silences: list[Silence]
+
+
+def endpoints(services: Services) -> tuple[Endpoint, ...]:
+    """Reading, acknowledging, silencing."""
+    alerts = _Alerts(services)
+    return (
+        Endpoint(method="GET", path=PATH, role="viewer", handler=alerts.page, summary="Alerts"),
+        Endpoint(
+            method="GET",
+            path="/api/tds/monitoring/alerts",
+            role="viewer",
+            handler=alerts.page,
+            summary="Alerts, for monitors",
+        ),
+        Endpoint(method="GET", path=f"{PATH}/silences", role="viewer", handler=alerts.silences, summary="Silences"),
+        Endpoint(
+            method="POST", path=f"{PATH}/silences", role="operator", handler=alerts.silence, summary="Silence alerts"
+        ),
+        Endpoint(
+            method="POST",
+            path=f"{PATH}/silences/{{id:int}}/expire",
+            role="operator",
+            handler=alerts.unsilence,
+            summary="End a silence",
+        ),
+        Endpoint(method="GET", path=f"{PATH}/{{id:int}}", role="viewer", handler=alerts.one, summary="One alert"),
+        Endpoint(
+            method="POST",
+            path=f"{PATH}/{{id:int}}/acknowledge",
+            role="operator",
+            handler=alerts.acknowledge,
+            summary="Acknowledge an alert",
+        ),
+    )
+
+
+class _Alerts:
+    def __init__(self, services: Services) -> None:
+        self._database, self._page = services.database, services.options.page
+        self._acknowledged_for = services.alerting.options.acknowledged_for
+
+    async def page(self, request: Request, _caller: Caller) -> Response:
+        limit = number(request, "limit", self._page, most=LONGEST_PAGE)
+        before = number(request, "before", LARGEST_ID)
+        found = await storing.listed(
+            self._database,
+            resolved=flag(request, "all"),
+            limit=limit,
+            before=before,
+            alert_type=text(request, "type"),
+            severity=text(request, "severity"),
+        )
+        following = found[-1]["id"] if len(found) == limit else None
+        return answer(Page(alerts=found, count=len(found), next=following, timestamp=datetime.now(UTC)))
+
+    async def one(self, request: Request, _caller: Caller) -> Response:
+        alert = _id(request)
+        found = await storing.read(self._database, alert, LONGEST_PAGE) if alert else None
+        if found is None:
+            raise Refusal(404, "There is no alert of this id.")
+        return answer(found)
+
+    async def acknowledge(self, request: Request, caller: Caller) -> Response:
+        wanted, alert = read(request, Acknowledge), _id(request)
+        seconds = _seconds(wanted.expires) if wanted.expires else self._acknowledged_for
+        async with self._database.transaction() as connection:
+            until = None
+            if alert:
+                until = await storing.acknowledge(
+                    connection, alert, by=caller.name, comment=wanted.reason, seconds=seconds
+                )
+            if until is None:
+                raise Refusal(404, "There is no open alert of this id.")
+            await audit.note(
+                connection, caller, "alert.acknowledge", reason=wanted.reason, detail={"alert": alert, "until": until}
+            )
+        return answer(Acknowledged(id=alert, acknowledged_by=caller.name, acknowledged_until=until))
+
+    async def silences(self, request: Request, _caller: Caller) -> Response:
+        return answer(Silences(await storing.silences(self._database, over=flag(request, "over"))))
+
+    async def silence(self, request: Request, caller: Caller) -> Response:
+        wanted = read(request, NewSilence)
+        if wanted.matchers.is_empty and not wanted.all:
+            raise Refusal(422, "Name a type, a severity, a cause or labels, or say all.")
+        async with self._database.transaction() as connection:
+            made = await storing.silence(
+                connection,
+                wanted.matchers,
+                author=caller.name,
+                comment=wanted.reason,
+                seconds=_seconds(wanted.expires),
+            )
+            await audit.note(connection, caller, "silence.create", reason=wanted.reason, detail=made)
+        return answer(made, 201)
+
+    async def unsilence(self, request: Request, caller: Caller) -> Response:
+        reason, silence = read(request, End).reason, _id(request)
+        async with self._database.transaction() as connection:
+            if not silence or not await storing.unsilence(connection, silence):
+                raise Refusal(404, "There is no silence of this id that is not over.")
+            await audit.note(connection, caller, "silence.expire", reason=reason, detail={"silence": silence})
+        return answer({"id": silence, "status": "expired"})
+
+
+def _id(request: Request) -> int:
+    """The id of the path; 0 for one that no row can have."""
+    found: int = request.path_params["id"]
+    return found if found <= LARGEST_ID else 0
+
+
+def _seconds(words: str) -> Duration:
+    try:
+        found = Duration(words)
+    except ValueError as error:
+        raise Refusal(422, f"expires: {error}") from error
+    if not 0 < found <= LONGEST:
+        raise Refusal(422, f"expires lies between 1s and {LONGEST}.")
+    return found
