@@ -198,6 +198,7 @@ class Desk:
         """Write down what was told while the database was away, so that it is neither lost nor told again."""
         if self._state is None:
             self._state = await storing.states(self._database)
+        now = self._clock() if self._clock else (await storing.look(self._database, LEASE)).now
         async with self._database.transaction() as connection:
             await self._leader.confirm(connection)
             for one in told:
@@ -208,16 +209,16 @@ class Desk:
                         connection, [planning.Entry(alert_id=opened.id, kind="told", detail=one.how)], one.at
                     )
         for one in told:
-            self._adopt(one.change, one.at.timestamp())
+            self._adopt(one.change, one.at.timestamp(), now.timestamp())
 
-    def _adopt(self, change: Change, at: float) -> None:
-        """Go on with an alert that was opened elsewhere as if it had been opened here."""
+    def _adopt(self, change: Change, at: float, now: float) -> None:
+        """Go on with an alert that was opened elsewhere as if it had been opened here, and had held until now."""
         assert self._state is not None
         rule = self._settings.rules[change.rule]
         key = change.cause if rule.key else ""
         known = self._state.get(change.rule, {})
         series = known.get(key) or Series(begun=at, seen=at)
-        firing = replace(series, firing=True, since=at, held=max(series.held, at))
+        firing = replace(series, firing=True, since=at, held=now)
         self._state[change.rule] = {**known, key: firing}
 
 
