@@ -150,8 +150,8 @@ class _Threshold:
     def __init__(self, level: int) -> None:
         self._level = level
 
-    def __call__(self, _logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-        if structlog.stdlib.NAME_TO_LEVEL[event["level"]] < self._level:
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if _LEVELS.get(event["level"], logging.CRITICAL) < self._level:
             raise structlog.DropEvent
         return event
 

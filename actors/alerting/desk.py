@@ -117,9 +117,8 @@ class Desk:
         found = await storing.look(self._database, LEASE)
         now = self._clock() if self._clock else found.now
         await self._watch(now)
-        if self._state is None:
-            self._state = _revived(await storing.states(self._database), now.timestamp())
-            self._saved = _significant(self._state)
+        await self._remember(now)
+        assert self._state is not None
         opened = await self._judge(found, now)
         wait = next_look(self._settings.rules, self._state, now.timestamp())
         if opened or found.unsettled or found.held or self._watched_at == now:
@@ -128,6 +127,12 @@ class Desk:
                 wait = min(wait if wait is not None else float("inf"), (plan.next_at - now).total_seconds())
             return Turn(leads=True, now=now, pending=found.pending or bool(plan.notices), wait=wait, opened=opened)
         return Turn(leads=True, now=now, pending=found.pending, wait=wait, opened=opened)
+
+    async def _remember(self, now: datetime) -> None:
+        """Read how the judging stands, after a start or when somebody else may have judged."""
+        if self._state is None:
+            self._state = _revived(await storing.states(self._database), now.timestamp())
+            self._saved = _significant(self._state)
 
     async def _watch(self, now: datetime) -> None:
         """Look at the tables, once a minute."""
@@ -196,9 +201,8 @@ class Desk:
 
     async def record(self, told: Sequence[Told]) -> None:
         """Write down what was told while the database was away, so that it is neither lost nor told again."""
-        if self._state is None:
-            self._state = await storing.states(self._database)
         now = self._clock() if self._clock else (await storing.look(self._database, LEASE)).now
+        await self._remember(now)
         async with self._database.transaction() as connection:
             await self._leader.confirm(connection)
             for one in told:

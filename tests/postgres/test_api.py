@@ -13,6 +13,8 @@ import httpx2
 import pytest
 from msgspec.structs import replace
 
+from actors.alerting import storing
+from actors.alerting.storing import Finding, Over
 from actors.api import application
 from actors.api.authentication import Options, Token
 from actors.api.services import Services
@@ -622,3 +624,97 @@ async def test_the_listener_answers_the_order_to_kill_it(site: Site) -> None:
                 while (tree := (await client.get("/api/tree")).json())["children"][0]["restarts"] == 0:
                     pass
     assert tree["children"][0]["incarnation"] == 2
+
+
+# --- alerts
+
+ALERTS = "/api/bff/tds/alerts"
+
+
+async def find(site: Site, *kinds: str) -> list[int]:
+    numbers: list[int] = []
+    for kind in kinds:
+        metadata = {"pending_count": 7}
+        finding = Finding(alert_type=kind, severity="warning", cause="c", title=kind, metadata=metadata)
+        numbers += [one.id for one in await storing.keep(site.services.database, [finding])]
+    return numbers
+
+
+async def test_alerts_are_paged_and_filtered(site: Site) -> None:
+    """Open ones by default, newest first, by type and severity; both routes answer the same."""
+    first, second, third = await find(site, "queue_depth", "dlq_overflow", "stuck_task")
+    await storing.keep(site.services.database, [], [Over("stuck_task", "c")])
+    page = (await site.get(ALERTS, token=VIEWER, params={"limit": "1"})).json()
+    assert ([one["id"] for one in page["alerts"]], page["next"], page["count"]) == ([second], second, 1)
+    after = (await site.get(ALERTS, token=VIEWER, params={"limit": "1", "before": str(page["next"])})).json()
+    assert [one["id"] for one in after["alerts"]] == [first]
+    assert after["alerts"][0]["metadata"] == {"pending_count": 7}
+    all_of_them = (await site.get(ALERTS, token=VIEWER, params={"all": "true"})).json()
+    assert [one["id"] for one in all_of_them["alerts"]] == [third, second, first]
+    chosen = (await site.get(ALERTS, token=VIEWER, params={"type": "dlq_overflow", "severity": "warning"})).json()
+    assert [one["id"] for one in chosen["alerts"]] == [second]
+    monitored = (await site.get("/api/tds/monitoring/alerts", token=VIEWER)).json()
+    assert set(monitored) == {"alerts", "count", "next", "timestamp"}
+    assert monitored["count"] == 2
+
+
+async def test_an_alert_is_acknowledged_with_a_reason_and_an_end(site: Site) -> None:
+    """The answer says until when, the trail who and why, the alert's own log as well; an unknown one is 404."""
+    [number] = await find(site, "queue_depth")
+    response = await site.post(f"{ALERTS}/{number}/acknowledge", json={"reason": "on it", "expires": "2h"})
+    assert response.status_code == 200
+    left = datetime.fromisoformat(response.json()["acknowledged_until"]) - datetime.now(UTC)
+    assert 7000 < left.total_seconds() <= 7201
+    one = (await site.get(f"{ALERTS}/{number}", token=VIEWER)).json()
+    assert one["acknowledged_by"] == "boss"
+    assert [event["kind"] for event in one["events"]] == ["opened", "acknowledged"]
+    assert one["notifications"] == []
+    assert (await site.audit())[-1] == {
+        "action": "alert.acknowledge", "actor": "boss", "reason": "on it", "entity_type": "",
+    }  # fmt: skip
+    for unknown in (4711, 2**70):
+        assert (await site.post(f"{ALERTS}/{unknown}/acknowledge", json={"reason": "x"})).status_code == 404
+        assert (await site.get(f"{ALERTS}/{unknown}", token=VIEWER)).status_code == 404
+    for body in ({}, {"reason": ""}, {"reason": "x", "expires": "soon"}, {"reason": "x", "expires": "0s"}):
+        assert (await site.post(f"{ALERTS}/{number}/acknowledge", json=body)).status_code == 422
+    assert len(await site.audit()) == 1
+
+
+async def test_alerts_are_silenced_over_http(site: Site) -> None:
+    """A silence has an author, a reason and an end; silencing everything has to be said; it can be ended."""
+    wanted = {"reason": "moving", "expires": "1h", "matchers": {"type": ["queue_depth", "dlq_overflow"]}}
+    made = await site.post(f"{ALERTS}/silences", json=wanted)
+    assert made.status_code == 201
+    assert (made.json()["author"], made.json()["comment"]) == ("boss", "moving")
+    assert (await site.post(f"{ALERTS}/silences", json={"reason": "x", "expires": "1h"})).status_code == 422
+    assert (
+        await site.post(f"{ALERTS}/silences", json={"reason": "x", "expires": "500d", "all": True})
+    ).status_code == 422
+    assert len((await site.get(f"{ALERTS}/silences", token=VIEWER)).json()["silences"]) == 1
+    number = made.json()["id"]
+    assert (await site.post(f"{ALERTS}/silences/{number}/expire", json={"reason": "done"})).status_code == 200
+    assert (await site.post(f"{ALERTS}/silences/{number}/expire")).status_code == 404
+    assert (await site.get(f"{ALERTS}/silences", token=VIEWER)).json()["silences"] == []
+    over = await site.get(f"{ALERTS}/silences", token=VIEWER, params={"over": "true"})
+    assert len(over.json()["silences"]) == 1
+    assert [(row["action"], row["reason"]) for row in await site.audit()] == [
+        ("silence.create", "moving"), ("silence.expire", "done"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "role"),
+    [
+        ("GET", ALERTS, "viewer"),
+        ("GET", "/api/tds/monitoring/alerts", "viewer"),
+        ("GET", f"{ALERTS}/silences", "viewer"),
+        ("POST", f"{ALERTS}/1/acknowledge", "operator"),
+        ("POST", f"{ALERTS}/silences", "operator"),
+        ("POST", f"{ALERTS}/silences/1/expire", "operator"),
+    ],
+)
+async def test_every_alert_route_asks_for_its_role(site: Site, method: str, path: str, role: str) -> None:
+    """Nobody without a token; a viewer may read and nothing else."""
+    assert (await site.ask(method, path)).status_code == 401
+    assert (await site.ask(method, path, token=VIEWER)).status_code == (200 if role == "viewer" else 403)
+    assert await site.audit() == []

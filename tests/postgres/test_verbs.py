@@ -12,6 +12,8 @@ import anyio
 import pytest
 
 from actors import schedules
+from actors.alerting import storing
+from actors.alerting.storing import Finding
 from actors.commands.line import command_line
 from actors.tree import Config, tree
 from tds_runtime import cli, intake, runs
@@ -425,3 +427,54 @@ async def test_init_copies_once(line: Line, tmp_path: Path) -> None:
     assert (target / "tds.toml").read_text() == "mine"
     assert await line("init", str(target), "--force") == 0
     assert (target / "tds.toml").read_text() != "mine"
+
+
+async def test_an_alert_is_shown_with_its_log(line: Line, database: Database) -> None:
+    """What happened to it, who was told, and why nobody was."""
+    [one] = await storing.keep(database, [Finding(alert_type="a", severity="error", cause="c", title="b")])
+    assert await line("alert", "acknowledge", str(one.id), "--comment", "on it", "--expires", "2h") == 0
+    shown = await line.json("alert", "show", str(one.id))
+    assert [(event["kind"], event["actor"]) for event in shown["events"]] == [
+        ("opened", ""),
+        ("acknowledged", "tester"),
+    ]
+    assert shown["acknowledged_until"]
+    assert await line("alert", "show", str(one.id)) == 0
+    assert "on it" in line.data
+    assert (await line.json("alert", "events", str(one.id)))["events"] == shown["events"]
+    assert await line("alert", "events", str(one.id)) == 0
+    assert await line("alert", "show", "4711") == 4
+    row = await database.fetchrow("SELECT action, actor, reason FROM tds_audit_trail")
+    assert tuple(row) == ("alert.acknowledge", "tester", "on it")
+
+
+async def test_alerts_are_silenced_and_heard_again(line: Line, database: Database) -> None:
+    """A silence says who, why and until when; silencing everything has to be said; both are audited."""
+    made = await line.json("alert", "silence", "--type", "queue_depth", "--comment", "moving", "--expires", "1h")
+    assert (made["author"], made["comment"]) == ("tester", "moving")
+    [silence] = (await line.json("alert", "silences"))["silences"]
+    assert silence["matchers"]["type"] == "queue_depth"
+    assert await line("alert", "silences") == 0
+    assert await line("alert", "unsilence", str(made["id"])) == 0
+    assert await line("alert", "unsilence", str(made["id"])) == 4
+    assert (await line.json("alert", "silences"))["silences"] == []
+    assert len((await line.json("alert", "silences", "--all"))["silences"]) == 1
+    assert await line("alert", "silence", "--comment", "x", "--expires", "1h") == 2
+    assert await line("alert", "silence", "--all", "--comment", "x", "--expires", "1h") == 0
+    actions = [row["action"] for row in await database.fetch("SELECT action FROM tds_audit_trail ORDER BY id")]
+    assert actions == ["silence.create", "silence.expire", "silence.create"]
+
+
+async def test_a_channel_is_tried_and_rules_are_shown(line: Line) -> None:
+    """`alert test` sends at once and says why it could not; `alert rules` shows what is at work."""
+    rule = '[alert.lag]\nmetric = "tds_queue_oldest_seconds"\nabove = 900\nfor = "5m"\n'
+    channel = '[channel.hook]\ntype = "webhook"\nurl = "http://127.0.0.1:9/secretPath"\n'
+    line.path.write_text(line.path.read_text() + rule + channel)
+    assert await line("alert", "test", "log") == 0
+    assert await line("alert", "test", "hook") == 1
+    assert "hook: cannot be reached" in line.notes
+    assert "secretPath" not in line.notes
+    assert await line("alert", "test", "nothing") == 4
+    assert (await line.json("alert", "rules"))["rules"]["lag"]["for"] == "5m"
+    assert await line("alert", "rules") == 0
+    assert "tds_queue_oldest_seconds" in line.data
