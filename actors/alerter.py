@@ -30,6 +30,8 @@ from tds_runtime.tap import Tap
 OFFICE = "alerter"
 LISTEN = 1.0
 """Seconds between two looks at what the log said."""
+LATE = 0.05
+"""Seconds after a moment at which what it makes due is looked at."""
 PATIENCE = 10.0
 """Seconds that the call of the dead man's switch may take."""
 
@@ -127,8 +129,11 @@ class Watch:
         """Until the next turn: soon while letters wait, at the moment that time asks for, else rarely."""
         if turn.pending or self._postman.is_busy:
             return self._options.every
-        wait = self._options.idle if turn.wait is None else turn.wait
-        return min(max(wait, self._options.every), self._options.idle)
+        idle = self._options.idle
+        if self._options.heartbeat_url:
+            idle = min(idle, self._options.heartbeat_every)
+        # A little late rather than a little early: what is due a moment later would wait for the turn after.
+        return idle if turn.wait is None else min(max(turn.wait, LISTEN) + LATE, idle)
 
     async def _without_database(self) -> None:
         """The node that led last, and it alone, tells what can be told without a database."""

@@ -28,6 +28,9 @@ AT_A_TIME = 5_000
 ROUNDS = 20
 """Statements of one table in one round; the rest is for the next."""
 
+UNJUDGED = Duration("1d")
+"""What nodes have seen and nobody has judged for so long is no news any more."""
+
 Prune = tuple[str, Duration]
 
 
@@ -177,6 +180,7 @@ class Healer:
             ("alerts", keep.alerts),
             ("notifications", keep.alerts),
             ("silences", keep.alerts),
+            ("observations", UNJUDGED),
             ("slots", keep.slots),
             ("healings", keep.healings),
             ("dead_letters", keep.dead_letters),

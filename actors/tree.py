@@ -329,7 +329,7 @@ def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
         writer=parts.bell.listeners.writer,
         options=config.api,
         thresholds=config.healer.thresholds,
-        alerting=config.alerting,
+        acknowledged_for=config.alerter.acknowledged_for,
     )
     listening = http.listener(
         app=parts.application(services, config.webhooks),

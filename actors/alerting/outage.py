@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
+import anyio
 from msgspec import Struct
 
 from actors.alerting import letters, routing
@@ -63,12 +64,23 @@ class Outage:
             firing=(alert,),
         )
         letter = letters.compose(notice, self._settings.rules, self._redact)
-        ends = [
-            f"{channel}: {await tell(channel, letter, _number(change, now)) or 'sent'}" for channel in route.channels
-        ]
-        how = f"without the database: {'; '.join(ends)}"
+        ends = await _at_once(route.channels, letter, _number(change, now), tell)
+        how = f"without the database: {'; '.join(f'{channel}: {end}' for channel, end in ends.items())}"
         logs.get("alerts").error("alert.told_directly", alert_type=change.type, title=change.title, how=how)
         self.told.append(Told(change, notice, how, now))
+
+
+async def _at_once(channels: Sequence[str], letter: Letter, number: str, tell: TellNow) -> dict[str, str]:
+    """Tell all of them at the same time; one that hangs keeps the others' letters from nobody."""
+    ends = dict.fromkeys(channels, "")
+
+    async def one(channel: str) -> None:
+        ends[channel] = await tell(channel, letter, number) or "sent"
+
+    async with anyio.create_task_group() as group:
+        for channel in ends:
+            group.start_soon(one, channel)
+    return ends
 
 
 def _alert(change: Change, now: datetime) -> Alert:

@@ -106,7 +106,7 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
 class _Alerts:
     def __init__(self, services: Services) -> None:
         self._database, self._page = services.database, services.options.page
-        self._acknowledged_for = services.alerting.options.acknowledged_for
+        self._acknowledged_for = services.acknowledged_for
 
     async def page(self, request: Request, _caller: Caller) -> Response:
         limit = number(request, "limit", self._page, most=LONGEST_PAGE)

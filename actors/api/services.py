@@ -7,7 +7,6 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from actors.alerting.planning import Settings
 from actors.api.authentication import Options
 from actors.condition import Thresholds
 from actors.messages import Heal
@@ -19,6 +18,7 @@ from tds_runtime.metrics import Metrics
 from tds_runtime.queue import Queue
 from tds_runtime.ref import Ref
 from tds_runtime.schedule import Schedule
+from tds_runtime.values import Duration
 
 
 class Tree(Protocol):
@@ -47,4 +47,4 @@ class Services(Struct, frozen=True, kw_only=True):
     writer: Ref[Store]
     options: Options
     thresholds: Thresholds
-    alerting: Settings = Settings(rules={}, routes={})
+    acknowledged_for: Duration = Duration("24h")

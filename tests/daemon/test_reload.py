@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 from fixtures.daemon import SECRET, DaemonProcess, item, until
+from fixtures.upstream import Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -53,3 +55,54 @@ async def test_a_good_configuration_is_applied_and_a_broken_one_is_not(
     assert waiting["waiting_for_restart"] == ["runtime"]
     assert waiting["restarted"] == []
     assert await daemon.stop() == 0
+
+
+ALERTING = """
+[alerter]
+every = "200ms"
+[channel.hook]
+type = "webhook"
+url = "{url}/hook"
+[route.all]
+channels = ["hook"]
+group_wait = "0s"
+[alert.refused]
+event = "webhook.refused"
+key = ["route"]
+keep_firing = "1h"
+title = "{title} on {{route}}"
+"""
+
+
+async def test_a_reload_with_other_rules_goes_on_with_what_fires(
+    daemons: Callable[..., DaemonProcess], database_dsn: str
+) -> None:
+    """A line of the log becomes a letter; new words for the rule restart the alerter alone and tell nothing again."""
+    async with Upstream().serving() as sink:
+        daemon = daemons(database_dsn, more=ALERTING.format(url=sink.url, title="Refused"))
+        await daemon.start()
+        assert (await daemon.webhook("products", item(1), secret="notTheSecretOfAnybody")).status_code == 401
+
+        async def told() -> bool:
+            return bool(sink.asked)
+
+        await until(told)
+        first = msgspec.json.decode(sink.asked[0].body)
+        assert first["subject"] == "[warning] Refused on products"
+        reworded = daemon.configuration.read_text().replace("Refused on", "Turned away on")
+        applied = await reload(daemon, reworded, "config.applied")
+        assert set(applied["restarted"]) == {"tds/work/alerter"}
+        number = first["alerts"][0]["id"]
+        shown: dict[str, Any] = {}
+
+        async def renewed() -> bool:
+            assert (await daemon.webhook("products", item(1), secret="notTheSecretOfAnybody")).status_code == 401
+            code, text = await daemon.run("alert", "show", str(number), "--json")
+            shown.update(msgspec.json.decode(text))
+            return code == 0 and shown["title"].startswith("Turned away")
+
+        await until(renewed)
+        assert shown["occurrences"] > 1
+        assert [event["kind"] for event in shown["events"]] == ["opened", "told"]
+        assert len(sink.asked) == 1
+        assert await daemon.stop() == 0
