@@ -11,6 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
 from urllib.parse import unquote
@@ -196,7 +197,11 @@ def _written_struct(shape: type[Struct], known: dict[type, type]) -> type[Struct
 def _written_default(field: msgspec.structs.FieldInfo) -> Any:
     if field.default is not msgspec.NODEFAULT:
         default = plain(field.default)
-        return msgspec.field(default_factory=dict) if isinstance(default, dict) else msgspec.field(default=default)
+        if isinstance(default, dict):
+            return msgspec.field(default_factory=dict)
+        if isinstance(default, list):
+            return msgspec.field(default_factory=partial(list, default))
+        return msgspec.field(default=default)
     if field.default_factory is not msgspec.NODEFAULT:
         return msgspec.field(default_factory=field.default_factory)
     return msgspec.field()

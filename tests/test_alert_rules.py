@@ -453,6 +453,19 @@ def test_every_event_that_a_default_rule_asks_for_exists() -> None:
     assert [name for name in names if f'"{name}"' not in sources] == []
 
 
+def test_a_mistake_in_a_rule_is_named_with_its_line(tmp_path: Path) -> None:
+    """As everywhere in the configuration; and editors know the sections."""
+    file = tmp_path / "tds.toml"
+    file.write_text('[database]\ndsn = "x"\n[alert.lag]\nmetric = "m"\nabove = 1\nfro = "1m"\n')
+    with pytest.raises(ConfigError) as caught:
+        config.load(file, Config, {}, defaults=schedules.defaults)
+    [problem] = caught.value.problems
+    assert (problem.line, problem.message) == (6, "there is no setting alert.lag.fro")
+    known = config.schema(Config)["$defs"]
+    assert {"Rule", "Route", "Channel", "Inhibit"} <= set(known)
+    assert "for" in known["Rule"]["properties"]
+
+
 def test_a_route_to_nowhere_is_refused() -> None:
     """With the name that was meant."""
     raw = tomllib.loads('[route.x]\nchannels = ["opps"]\n[channel.ops]\ntype = "log"\n[database]\ndsn = "x"\n')

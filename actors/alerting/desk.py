@@ -116,12 +116,12 @@ class Desk:
             return Turn(leads=False)
         found = await storing.look(self._database, LEASE)
         now = self._clock() if self._clock else found.now
-        await self._watch(now)
+        watched = await self._watch(now)
         await self._remember(now)
         assert self._state is not None
-        opened = await self._judge(found, now)
+        opened = watched + await self._judge(found, now)
         wait = next_look(self._settings.rules, self._state, now.timestamp())
-        if opened or found.unsettled or found.held or self._watched_at == now:
+        if opened or found.unsettled or found.held:
             plan = await self._plan(now)
             if plan.next_at is not None:
                 wait = min(wait if wait is not None else float("inf"), (plan.next_at - now).total_seconds())
@@ -134,13 +134,15 @@ class Desk:
             self._state = _revived(await storing.states(self._database), now.timestamp())
             self._saved = _significant(self._state)
 
-    async def _watch(self, now: datetime) -> None:
-        """Look at the tables, once a minute."""
+    async def _watch(self, now: datetime) -> int:
+        """Look at the tables, once a minute; returns how many alerts are new."""
         if self._watched_at is not None and now - self._watched_at < timedelta(seconds=CONDITIONS_EVERY):
-            return
+            return 0
         self._watched_at = now
-        for one in await conditions.watch(self._database, self._limits):
+        opened = await conditions.watch(self._database, self._limits)
+        for one in opened:
             self._log.warning("alert.opened", alert_type=one.alert_type, severity=one.severity, title=one.title)
+        return len(opened)
 
     async def _judge(self, found: Look, now: datetime) -> int:
         """Evaluate the rules; returns how many alerts changed."""

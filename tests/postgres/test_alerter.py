@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import structlog
 from fixtures.daemon import until
+from fixtures.mail import Mailer
 from fixtures.upstream import HANG, Reply, Upstream
 
 from actors import reconciler
@@ -244,6 +245,22 @@ async def test_two_nodes_make_one_alert_and_one_letter(database: Database, clock
             await node.turn(second)
     await two.turn(35)
     assert [alert["occurrences"] for alert in await alerts(database)] == [6]
+    assert len(sent.letters) == 1
+
+
+async def test_nodes_that_act_at_the_same_time_tell_once(database: Database, clock: Clock, sent: Sent) -> None:
+    """Three nodes listen, hand over, campaign and judge side by side for a minute: every line counts, one letter."""
+    nodes = [Node(database, clock, sent, name) for name in ("one", "two", "three")]
+    for second in range(0, 60, 5):
+        clock.seconds = second
+        for node in nodes:
+            node.happens("thing.broke", what="it")
+        async with anyio.create_task_group() as group:
+            for node in nodes:
+                group.start_soon(node.turn)
+    for node in nodes:
+        await node.turn(60)
+    assert [alert["occurrences"] for alert in await alerts(database)] == [36]
     assert len(sent.letters) == 1
 
 
@@ -576,6 +593,23 @@ async def test_a_channel_may_not_want_the_end(database: Database, clock: Clock, 
         await node.turn(second)
     assert sent.subjects == ["[error] it broke"]
     assert (await outbox(database))[-1][2:] == ("suppressed", "the channel takes no notices of what is over")
+
+
+async def test_a_wrong_password_is_named_in_the_outbox(database: Database, clock: Clock, mailer: Mailer) -> None:
+    """Whoever asks why nobody got the mail reads that it is the authentication, and which server and user."""
+    box = mailer.serve()
+    channel = Channel(type="email", host="127.0.0.1", port=box.port, security="none", sender="tds@example.com",
+                      to=("ops@example.com",), user="tds", password=Secret("theWrongPassword"), tries=1)  # fmt: skip
+    node = Node(database, clock, Sent(), channels={"ops": channel})
+    node.postman = Postman(database, {"ops": channel})
+    node.happens("thing.broke", what="it")
+    for second in (0, 30):
+        await node.turn(second)
+    [(_, _, status, reason)] = await outbox(database)
+    assert status == "failed"
+    assert reason.startswith("authentication failed: 127.0.0.1 does not take the password of tds (535")
+    assert "theWrongPassword" not in reason
+    assert (await log_of(database))[-1] == ("untold", f"ops (firing): {reason}")
 
 
 # --- while the database is away
