@@ -141,6 +141,25 @@ def test_matches_in_a_row_are_one_observation() -> None:
     assert one.fields["n"] == 99
 
 
+def test_batches_are_bounded() -> None:
+    """Ten thousand events with keys or terms of a stranger's choice make a batch of bounded length, and none is lost."""
+    rules = {"keys": rule(event="a.b", key=["client"]), "terms": rule(kind="new_term", event="a.b", term="code")}
+    seen = observations.of_events(rules, [event("a.b", client=str(n), code=str(n % 7)) for n in range(10_000)])
+    assert len(seen) == MOST_KEYS + 1 + 7
+    assert sum(one.count for one in seen) == 20_000
+
+
+def test_order_is_kept_where_it_matters() -> None:
+    """Open, closed, open is open; a, b, a are two changes."""
+    rules = {
+        "until": rule(event="x.y", where={"p": 1}, until={"event": "x.y", "where": {"p": 0}}),
+        "change": rule(kind="change", event="x.y", term="p"),
+    }
+    seen = observations.of_events(rules, [event("x.y", p=p) for p in (1, 0, 1, 1)])
+    assert [(one.over, one.count) for one in seen if one.rule == "until"] == [(False, 1), (True, 1), (False, 2)]
+    assert [one.term for one in seen if one.rule == "change"] == ["1", "0", "1"]
+
+
 def test_the_alerter_does_not_listen_to_itself() -> None:
     """A failing channel must not make alerts about itself for ever."""
     rules = {"r": rule(where={"level": "warning"})}

@@ -18,7 +18,7 @@ from actors.alerting.letters import Letter
 from tds_runtime import logs, sql
 from tds_runtime.backoff import Backoff
 from tds_runtime.breaker import Breaker, State
-from tds_runtime.database import Database
+from tds_runtime.database import Database, storable
 from tds_runtime.errors import BreakerOpen, DatabaseGone
 from tds_runtime.upstreams import Shared
 
@@ -114,7 +114,7 @@ class Postman:
             with self.breakers[channel].admit() as permit:
                 await self._attempt(self._channels[channel], letter, number, permit)
         except (Undelivered, BreakerOpen) as error:
-            return self._redact(str(error))
+            return storable(self._redact(str(error)))
         return ""
 
     async def _claim(self, channels: Sequence[str], now: datetime) -> list[Task]:
@@ -161,12 +161,12 @@ class Postman:
             permit.succeed()
             raise
         except Undelivered as error:
-            permit.fail(self._redact(str(error))[:200])
+            permit.fail(storable(self._redact(str(error)))[:200])
             raise
         permit.succeed()
 
     def _failed(self, task: Task, channel: Channel, error: Undelivered) -> Ending:
-        reason = self._redact(str(error))
+        reason = storable(self._redact(str(error)))
         final = task.attempt_count >= channel.tries
         self._log.warning(
             "notification.failed", channel=task.channel, reason=reason, attempt=task.attempt_count, final=final

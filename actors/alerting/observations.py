@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.alerting.rules import Rule
+from tds_runtime.database import storable
 from tds_runtime.metrics import Sample
 
 OWN_ROOM = "alerts"
@@ -19,6 +20,7 @@ MOST_KEYS = 1_000
 """Alerts that one rule may have at once; what has other keys is one alert more."""
 OTHERS = "(others)"
 _LONGEST = 300
+_LARGEST = 2**63
 _PLAIN = (str, bool, int, float)
 
 
@@ -53,9 +55,13 @@ def wanted(rules: Mapping[str, Rule]) -> frozenset[str] | None:
 
 
 def of_events(rules: Mapping[str, Rule], events: Iterable[Mapping[str, Any]]) -> list[Observation]:
-    """What the rules find in these events, in order; matches in a row that differ in nothing but time are folded."""
+    """What the rules find in these events; matches that differ in nothing but time are folded, where order allows it.
+
+    A stranger who chooses a key cannot make a batch long: beyond `MOST_KEYS` of a rule all the rest is one.
+    """
     found: list[Observation] = []
-    newest: dict[tuple[str, str], int] = {}
+    newest: dict[tuple[str, str, str | None], int] = {}
+    keys: dict[str, set[str]] = {}
     for event in events:
         if event.get("room") == OWN_ROOM:
             continue
@@ -63,13 +69,27 @@ def of_events(rules: Mapping[str, Rule], events: Iterable[Mapping[str, Any]]) ->
             seen = _seen(name, rule, event)
             if seen is None:
                 continue
-            before = newest.get((name, seen.key))
+            seen = _bounded(seen, keys.setdefault(name, set()))
+            place = (name, seen.key, None if _is_ordered(rule) else seen.term)
+            before = newest.get(place)
             if before is not None and _same(found[before], seen):
                 found[before] = _folded(found[before], seen)
             else:
-                newest[name, seen.key] = len(found)
+                newest[place] = len(found)
                 found.append(seen)
     return found
+
+
+def _is_ordered(rule: Rule) -> bool:
+    """Whether it matters what came before what."""
+    return rule.kind == "change" or rule.until is not None
+
+
+def _bounded(seen: Observation, keys: set[str]) -> Observation:
+    if seen.key not in keys and len(keys) >= MOST_KEYS:
+        return replace(seen, key=OTHERS)
+    keys.add(seen.key)
+    return seen
 
 
 def _seen(name: str, rule: Rule, event: Mapping[str, Any]) -> Observation | None:
@@ -108,13 +128,13 @@ def _folded(one: Observation, other: Observation) -> Observation:
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(value)[:_LONGEST]
+    return "" if value is None else storable(str(value)[:_LONGEST])
 
 
 def _cut(value: str | float) -> str | float:
     if isinstance(value, str):
-        return value[:_LONGEST]
-    return value if isinstance(value, bool) or math.isfinite(value) else str(value)
+        return storable(value[:_LONGEST])
+    return value if abs(value) < _LARGEST else storable(str(value)[:_LONGEST])  # NaN is not smaller than anything
 
 
 # --- samples

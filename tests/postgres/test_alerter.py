@@ -211,6 +211,19 @@ async def test_nothing_secret_reaches_a_letter(database: Database, clock: Clock,
         assert all(CANARY not in row["text"] for row in rows)
 
 
+async def test_what_no_database_takes_is_told_all_the_same(database: Database, clock: Clock, sent: Sent) -> None:
+    """NUL, lone surrogates, NaN, an integer of a hundred digits: in a field, a key, a term, and in a channel's answer."""
+    rules = {"broke": Rule(event="thing.broke", title="{what} broke", key=("what",), term="what", kind="change"),
+             "any": Rule(event="thing.broke", title="{what} broke")}  # fmt: skip
+    node = Node(database, clock, sent, rules=rules, channels={"ops": Channel(type="log", tries=1)})
+    sent.errors["log"] = Refused("550 no\0 \ud800")
+    node.happens("thing.broke", what="a\0b\ud800", share=float("nan"), size=10**100)
+    for second in (0, 30, 31):
+        await node.turn(second)
+    assert [alert["title"] for alert in await alerts(database)] == ["a\\0b\\ud800 broke"]
+    assert [reason for _, _, _, reason in await outbox(database)] == ["550 no\\0 \\ud800"]
+
+
 async def test_samples_of_all_nodes_are_judged(database: Database, clock: Clock, sent: Sent) -> None:
     """This node's as they stand, the others' from the table where they are kept."""
     rule = Rule(metric="tds_config_refused", above=0, key=("node",), combine="max")
