@@ -45,11 +45,11 @@ class Tap:
                 self._dropped += 1
             self._events.append(event)
 
-    def drain(self) -> list[Mapping[str, Any]]:
-        """Everything that waits, the oldest first."""
+    def drain(self, most: int | None = None) -> list[Mapping[str, Any]]:
+        """What waits, the oldest first; at most `most` of it."""
         with self._changed:
-            events, self._events = self._events, deque()
-        return list(events)
+            count = len(self._events) if most is None else min(most, len(self._events))
+            return [self._events.popleft() for _ in range(count)]
 
     def statistics(self) -> Statistics:
         """Counts since the start."""

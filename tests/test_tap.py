@@ -39,6 +39,14 @@ def test_the_newest_stay_and_the_rest_is_counted(capacity: int, numbers: list[in
     assert tap.statistics().waiting == 0
 
 
+def test_a_drain_may_be_bounded() -> None:
+    """The oldest first; the rest stays for the next time."""
+    tap = Tap()
+    for number in range(5):
+        tap.observe({"event": "x.y", "number": number})
+    assert [[event["number"] for event in tap.drain(3)] for _ in range(3)] == [[0, 1, 2], [3, 4], []]
+
+
 def test_only_what_is_wanted_is_kept() -> None:
     """What no rule asks for costs no place."""
     tap = Tap()

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from actors.alerting import conditions, letters, observations, planning, routing, storing
 from actors.alerting.conditions import Conditions
 from actors.alerting.evaluation import Change, evaluate, next_look
-from actors.alerting.observations import Observation, Reader
+from actors.alerting.observations import Finder, Observation, Reader
 from actors.alerting.outage import Told
 from actors.alerting.planning import Notice, Plan, Settings
 from actors.alerting.series import Series
@@ -29,6 +29,8 @@ LEASE = 90.0
 CONDITIONS_EVERY = 60.0
 FRESH = 180.0
 """Seconds for which another node's sample is news."""
+MOST_EVENTS = 2_000
+"""Events that are looked at in a second, so that a storm of them keeps nobody from acknowledging webhooks."""
 MOST_WAITING = 500
 """Batches that wait for a database that is away; the oldest make room and are counted."""
 
@@ -76,7 +78,7 @@ class Desk:
         self._batches, self._clock = batches, clock
         self._waiting: list[tuple[int, bytes]] = []
         self._dropped = 0
-        self._reader = Reader()
+        self._reader, self._finder = Reader(), Finder(settings.rules)
         self._state: dict[str, dict[str, Series]] | None = None
         self._saved: dict[str, dict[str, Series]] = {}
         self._watched_at: datetime | None = None
@@ -93,7 +95,7 @@ class Desk:
 
     def listen(self) -> bool:
         """Take what the tap holds; whether there is anything to hand over."""
-        seen = observations.of_events(self._settings.rules, self._tap.drain())
+        seen = self._finder.find(self._tap.drain(MOST_EVENTS))
         if seen:
             self._waiting.append((self._batches(), msgspec.json.encode(seen)))
         if len(self._waiting) > MOST_WAITING:

@@ -8,9 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from actors.alerting.rules import Rule
+from actors.alerting.rules import Filter, Rule
 from tds_runtime.database import storable
 from tds_runtime.metrics import Sample
 
@@ -54,57 +53,104 @@ def wanted(rules: Mapping[str, Rule]) -> frozenset[str] | None:
     return frozenset(names)
 
 
-def of_events(rules: Mapping[str, Rule], events: Iterable[Mapping[str, Any]]) -> list[Observation]:
-    """What the rules find in these events; matches that differ in nothing but time are folded, where order allows it.
+class Finder:
+    """The rules over events, sorted by the events that they ask for: most events concern few rules or none."""
 
-    A stranger who chooses a key cannot make a batch long: beyond `MOST_KEYS` of a rule all the rest is one.
-    """
-    found: list[Observation] = []
-    newest: dict[tuple[str, str, str | None], int] = {}
-    keys: dict[str, set[str]] = {}
-    for event in events:
-        if event.get("room") == OWN_ROOM:
-            continue
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        self._named: dict[str, list[_Asked]] = {}
+        self._of_any: list[_Asked] = []
         for name, rule in rules.items():
-            seen = _seen(name, rule, event)
-            if seen is None:
+            if rule.enabled and (rule.event or rule.where):
+                self._add(_Asked(name, rule, rule.filter))
+
+    def _add(self, asked: _Asked) -> None:
+        names = (*asked.filter.names, *(asked.rule.until.names if asked.rule.until else ()))
+        if not asked.filter.names or (asked.rule.until and not asked.rule.until.names):
+            self._of_any.append(asked)
+            return
+        for name in dict.fromkeys(names):
+            self._named.setdefault(name, []).append(asked)
+
+    def find(self, events: Iterable[Mapping[str, Any]]) -> list[Observation]:
+        """What the rules find in these events; matches that differ in nothing but time are one, where order allows it.
+
+        A stranger who chooses a key cannot make a batch long: beyond `MOST_KEYS` of a rule all the rest is one.
+        """
+        batch = _Batch()
+        for event in events:
+            if event.get("room") == OWN_ROOM:
                 continue
-            seen = _bounded(seen, keys.setdefault(name, set()))
-            place = (name, seen.key, None if _is_ordered(rule) else seen.term)
-            before = newest.get(place)
-            if before is not None and _same(found[before], seen):
-                found[before] = _folded(found[before], seen)
-            else:
-                newest[place] = len(found)
-                found.append(seen)
-    return found
+            for asked in (*self._named.get(event["event"], ()), *self._of_any):
+                matches = asked.filter.matches(event)
+                until = asked.rule.until
+                if matches or (until is not None and until.matches(event)):
+                    batch.add(asked, event, over=not matches)
+        return [cell.observation() for cell in batch.cells]
 
 
-def _is_ordered(rule: Rule) -> bool:
-    """Whether it matters what came before what."""
-    return rule.kind == "change" or rule.until is not None
+class _Asked(Struct, frozen=True):
+    """One rule over events, with its filter made once."""
+
+    name: str
+    rule: Rule
+    filter: Filter
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether it matters what came before what."""
+        return self.rule.kind == "change" or self.rule.until is not None
 
 
-def _bounded(seen: Observation, keys: set[str]) -> Observation:
-    if seen.key not in keys and len(keys) >= MOST_KEYS:
-        return replace(seen, key=OTHERS)
-    keys.add(seen.key)
-    return seen
+class _Cell(Struct):
+    """Matches that are told as one; only the last event's fields are looked at."""
+
+    asked: _Asked
+    key: str
+    term: str | None
+    over: bool
+    first: str
+    event: Mapping[str, Any]
+    count: int = 1
+
+    def observation(self) -> Observation:
+        return Observation(
+            rule=self.asked.name,
+            key=self.key,
+            count=float(self.count),
+            first=moment(self.first),
+            last=moment(str(self.event["timestamp"])),
+            term=self.term,
+            over=self.over,
+            fields={key: _cut(value) for key, value in self.event.items() if isinstance(value, _PLAIN)},
+        )
 
 
-def _seen(name: str, rule: Rule, event: Mapping[str, Any]) -> Observation | None:
-    if not rule.enabled or rule.kind == "stored":
-        return None
-    matches = bool(rule.event or rule.where) and rule.filter.matches(event)
-    over = not matches and rule.until is not None and rule.until.matches(event)
-    if not (matches or over):
-        return None
-    at = moment(event)
-    term = None if not rule.term or over else _text(event.get(rule.term))
-    fields = {key: _cut(value) for key, value in event.items() if isinstance(value, _PLAIN)}
-    return Observation(
-        rule=name, key=key_of(rule, event), first=at, last=at, term=term, over=over, fields=fields
-    )  # fmt: skip
+class _Batch:
+    """The cells of one batch, in the order in which they began."""
+
+    def __init__(self) -> None:
+        self.cells: list[_Cell] = []
+        self._newest: dict[tuple[str, str, str | None], _Cell] = {}
+        self._keys: dict[str, set[str]] = {}
+
+    def add(self, asked: _Asked, event: Mapping[str, Any], *, over: bool) -> None:
+        key = self._bounded(asked.name, key_of(asked.rule, event))
+        term = None if over or not asked.rule.term else _text(event.get(asked.rule.term))
+        place = (asked.name, key, None if asked.is_ordered else term)
+        cell = self._newest.get(place)
+        if cell is not None and cell.term == term and cell.over == over:
+            cell.count += 1
+            cell.event = event
+            return
+        cell = self._newest[place] = _Cell(asked, key, term, over, str(event["timestamp"]), event)
+        self.cells.append(cell)
+
+    def _bounded(self, name: str, key: str) -> str:
+        keys = self._keys.setdefault(name, set())
+        if key not in keys and len(keys) >= MOST_KEYS:
+            return OTHERS
+        keys.add(key)
+        return key
 
 
 def key_of(rule: Rule, fields: Mapping[str, Any]) -> str:
@@ -112,19 +158,9 @@ def key_of(rule: Rule, fields: Mapping[str, Any]) -> str:
     return " / ".join(_text(fields.get(name)) for name in rule.key)
 
 
-def moment(event: Mapping[str, Any]) -> float:
+def moment(timestamp: str) -> float:
     """When an event happened, in seconds since the epoch."""
-    return datetime.fromisoformat(str(event["timestamp"])).timestamp()
-
-
-def _same(one: Observation, other: Observation) -> bool:
-    return one.term == other.term and one.over == other.over
-
-
-def _folded(one: Observation, other: Observation) -> Observation:
-    return replace(
-        other, count=one.count + other.count, first=min(one.first, other.first), last=max(one.last, other.last)
-    )
+    return datetime.fromisoformat(timestamp).timestamp()
 
 
 def _text(value: object) -> str:

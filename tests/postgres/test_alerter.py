@@ -212,7 +212,7 @@ async def test_nothing_secret_reaches_a_letter(database: Database, clock: Clock,
 
 
 async def test_what_no_database_takes_is_told_all_the_same(database: Database, clock: Clock, sent: Sent) -> None:
-    """NUL, lone surrogates, NaN, an integer of a hundred digits: in a field, a key, a term, and in a channel's answer."""
+    """NUL, lone surrogates, NaN, an integer of a hundred digits: in a field, a key, and in the answer of a channel."""
     rules = {"broke": Rule(event="thing.broke", title="{what} broke", key=("what",), term="what", kind="change"),
              "any": Rule(event="thing.broke", title="{what} broke")}  # fmt: skip
     node = Node(database, clock, sent, rules=rules, channels={"ops": Channel(type="log", tries=1)})
