@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from actors.alerting import letters
-from actors.alerting.desk import outgoing_of
 from actors.alerting.letters import compose
+from actors.alerting.outbox import outgoing_of
 from actors.alerting.planning import Board, Group, Notice, Plan, Settings, plan
 from actors.alerting.routing import Alert, Inhibit, Matchers, Options, Route, Silence
 from actors.alerting.rules import Rule, Step

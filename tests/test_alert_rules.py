@@ -195,6 +195,16 @@ def test_until_ends_an_alert_at_once() -> None:
     assert whats(judge(1001, event("breaker.changed", 1001, phase="closed", upstream="books"))) == ["resolved"]
 
 
+def test_an_end_that_nobody_tells_comes_by_itself() -> None:
+    """Who would have said that it is over was restarted: without another match for `lapses` it is over."""
+    judge = Judge(event="x.y", until={"event": "x.z"}, lapses="1h", keep_firing="1m")
+    assert whats(judge(0, event("x.y"))) == ["opened"]
+    assert whats(judge(3000, event("x.y", 3000))) == ["renewed"]
+    assert judge(6599) == []
+    assert next_look(judge.rules, judge.state, START + 6590) == 10
+    assert whats(judge(6600)) == ["resolved"]
+
+
 def test_what_ends_in_time_was_never_an_alert() -> None:
     """Closed within `for`: nobody hears of it."""
     judge = Judge(event="b.c", where={"p": 1}, until={"event": "b.c", "where": {"p": 0}}, **{"for": "2m"})

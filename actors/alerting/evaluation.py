@@ -216,6 +216,8 @@ def _waits(rule: Rule, series: Series, now: float) -> Iterable[float]:
         yield max(series.held + rule.keep_firing - now, 0.0)
     if series.since is not None and not series.firing:
         yield max(series.since + rule.for_ - now, 0.0)
+    if series.latched and rule.lapses:
+        yield max(series.last + rule.lapses - now, 0.0)
     if rule.kind == "flatline" and not series.firing:
         ends = [bucket.at for bucket in series.buckets] or [series.begun]
         yield max(max(ends) + rule.window - now, 0.0)

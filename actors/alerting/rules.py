@@ -75,7 +75,8 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         a `term` not seen for `window`; `cardinality` more or fewer distinct terms in `window` than `above` / `below`;
         `stored` found by healer or reconciler, whose sections hold the thresholds: here stands how it is told.
     type: of the alert, the rule's name when nothing is said. key: fields (labels, `node`) each of whose values has an
-        alert of its own. until: events that end it at once.
+        alert of its own. until: events that end it at once. lapses: with
+        until, it is over as well when no match came for so long (who would have said that it ended may be gone).
     metric, labels: samples instead of events; `above`, `below` compare; `combine` series of one key. A counter
         (`..._total`) is read as its growth.
     for: so long it must hold before it is one. keep_firing: so long it stays one after that.
@@ -90,6 +91,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     event: str | tuple[str, ...] = ()
     where: dict[str, Test] = {}
     until: Filter | None = None
+    lapses: Duration = Duration(0)
     metric: str = ""
     labels: dict[str, str | tuple[str, ...]] = {}
     combine: Literal["sum", "max", "min"] = "sum"

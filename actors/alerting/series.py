@@ -101,7 +101,7 @@ def _add(rule: Rule, buckets: list[Bucket], one: Observation, now: float) -> Non
 # --- the kinds
 
 
-def _any(rule: Rule, series: Series, seen: Sequence[Observation], _now: float) -> tuple[Series, Verdict]:
+def _any(rule: Rule, series: Series, seen: Sequence[Observation], now: float) -> tuple[Series, Verdict]:
     if rule.metric:
         if not seen:
             return series, Verdict(series.latched, value=series.value)
@@ -113,6 +113,8 @@ def _any(rule: Rule, series: Series, seen: Sequence[Observation], _now: float) -
     latched, over = series.latched, False
     for one in seen:
         latched, over = not one.over, one.over
+    if latched and rule.lapses and now - max([series.last, *(one.last for one in seen)]) >= rule.lapses:
+        latched, over = False, True
     return replace(series, latched=latched), Verdict(latched, over=over)
 
 

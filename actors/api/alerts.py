@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.alerting import storing
+from actors.alerting import acting
 from actors.alerting.routing import Matchers, Silence
 from actors.api import audit
 from actors.api.authentication import Caller
@@ -111,7 +111,7 @@ class _Alerts:
     async def page(self, request: Request, _caller: Caller) -> Response:
         limit = number(request, "limit", self._page, most=LONGEST_PAGE)
         before = number(request, "before", LARGEST_ID)
-        found = await storing.listed(
+        found = await acting.listed(
             self._database,
             resolved=flag(request, "all"),
             limit=limit,
@@ -124,7 +124,7 @@ class _Alerts:
 
     async def one(self, request: Request, _caller: Caller) -> Response:
         alert = _id(request)
-        found = await storing.read(self._database, alert, LONGEST_PAGE) if alert else None
+        found = await acting.read(self._database, alert, LONGEST_PAGE) if alert else None
         if found is None:
             raise Refusal(404, "There is no alert of this id.")
         return answer(found)
@@ -135,7 +135,7 @@ class _Alerts:
         async with self._database.transaction() as connection:
             until = None
             if alert:
-                until = await storing.acknowledge(
+                until = await acting.acknowledge(
                     connection, alert, by=caller.name, comment=wanted.reason, seconds=seconds
                 )
             if until is None:
@@ -146,14 +146,14 @@ class _Alerts:
         return answer(Acknowledged(id=alert, acknowledged_by=caller.name, acknowledged_until=until))
 
     async def silences(self, request: Request, _caller: Caller) -> Response:
-        return answer(Silences(await storing.silences(self._database, over=flag(request, "over"))))
+        return answer(Silences(await acting.silences(self._database, over=flag(request, "over"))))
 
     async def silence(self, request: Request, caller: Caller) -> Response:
         wanted = read(request, NewSilence)
         if wanted.matchers.is_empty and not wanted.all:
             raise Refusal(422, "Name a type, a severity, a cause or labels, or say all.")
         async with self._database.transaction() as connection:
-            made = await storing.silence(
+            made = await acting.silence(
                 connection,
                 wanted.matchers,
                 author=caller.name,
@@ -166,7 +166,7 @@ class _Alerts:
     async def unsilence(self, request: Request, caller: Caller) -> Response:
         reason, silence = read(request, End).reason, _id(request)
         async with self._database.transaction() as connection:
-            if not silence or not await storing.unsilence(connection, silence):
+            if not silence or not await acting.unsilence(connection, silence):
                 raise Refusal(404, "There is no silence of this id that is not over.")
             await audit.note(connection, caller, "silence.expire", reason=reason, detail={"silence": silence})
         return answer({"id": silence, "status": "expired"})

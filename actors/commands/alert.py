@@ -7,7 +7,7 @@ from typing import Any
 
 from cyclopts import App
 
-from actors.alerting import letters, storing, ways
+from actors.alerting import acting, letters, ways
 from actors.alerting.channels import Undelivered
 from actors.alerting.routing import Matchers, Silence
 from actors.alerting.rules import Severity
@@ -49,7 +49,7 @@ def _reading(verbs: App, session: Session[Config]) -> None:
         """
         settings = session.load().value
         async with session.database(settings.database) as database:
-            rows = await storing.listed(database, resolved=all, limit=limit)
+            rows = await acting.listed(database, resolved=all, limit=limit)
         if json:
             session.output.data({"alerts": rows})
         else:
@@ -116,7 +116,7 @@ def _events(session: Session[Config], rows: Sequence[dict[str, Any]]) -> None:
 async def _read(session: Session[Config], number: int) -> dict[str, Any]:
     settings = session.load().value
     async with session.database(settings.database) as database:
-        found = await storing.read(database, number)
+        found = await acting.read(database, number)
     if found is None:
         raise Ended(f"there is no alert {number}.", Exit.NOT_FOUND)
     return found
@@ -135,7 +135,7 @@ def _acting(verbs: App, session: Session[Config]) -> None:
         settings = session.load().value
         seconds = duration(expires) if expires else settings.alerter.acknowledged_for
         async with session.database(settings.database) as database, database.transaction() as connection:
-            until = await storing.acknowledge(connection, number, by=session.operator, comment=comment, seconds=seconds)
+            until = await acting.acknowledge(connection, number, by=session.operator, comment=comment, seconds=seconds)
             if until is None:
                 raise Ended(f"there is no open alert {number}.", Exit.NOT_FOUND)
             detail = {"alert": number, "until": until}
@@ -171,7 +171,7 @@ def _silencing(verbs: App, session: Session[Config]) -> None:
             raise Ended("name --type, --severity or --cause, or say --all.", Exit.USAGE)
         settings = session.load().value
         async with session.database(settings.database) as database, database.transaction() as connection:
-            made = await storing.silence(
+            made = await acting.silence(
                 connection, matchers, author=session.operator, comment=comment, seconds=duration(expires)
             )
             await audit.note(connection, _caller(session), "silence.create", reason=comment, detail=made)
@@ -190,7 +190,7 @@ def _silencing(verbs: App, session: Session[Config]) -> None:
         """
         settings = session.load().value
         async with session.database(settings.database) as database, database.transaction() as connection:
-            if not await storing.unsilence(connection, number):
+            if not await acting.unsilence(connection, number):
                 raise Ended(f"there is no silence {number} that is not over.", Exit.NOT_FOUND)
             await audit.note(connection, _caller(session), "silence.expire", reason=comment, detail={"silence": number})
         session.output.note(f"silence {number} is over.")
@@ -205,7 +205,7 @@ def _silencing(verbs: App, session: Session[Config]) -> None:
         """
         settings = session.load().value
         async with session.database(settings.database) as database:
-            found = await storing.silences(database, over=all)
+            found = await acting.silences(database, over=all)
         if json:
             session.output.data({"silences": [plain(one) for one in found]})
         else:

@@ -19,7 +19,7 @@ from fixtures.upstream import HANG, Reply, Upstream
 
 from actors import reconciler
 from actors.alerter import Watch, alerter
-from actors.alerting import conditions, storing
+from actors.alerting import acting, conditions, storing
 from actors.alerting.channels import Channel, Refused, Undelivered
 from actors.alerting.conditions import Conditions
 from actors.alerting.delivery import Postman
@@ -127,11 +127,11 @@ def node(database: Database, clock: Clock, sent: Sent) -> Node:
 
 
 async def alerts(database: Database) -> list[dict[str, Any]]:
-    return await storing.listed(database, resolved=True)
+    return await acting.listed(database, resolved=True)
 
 
 async def log_of(database: Database, alert: int = 1) -> list[tuple[str, str]]:
-    return [(one["kind"], one["detail"]) for one in await storing.events(database, alert)]
+    return [(one["kind"], one["detail"]) for one in await acting.events(database, alert)]
 
 
 async def outbox(database: Database) -> list[tuple[str, str, str, str]]:
@@ -374,10 +374,10 @@ async def test_conditions_are_watched_between_the_healers_rounds(database: Datab
     assert [one.alert_type for one in await conditions.watch(database, low)] == ["queue_depth"]
     await database.execute("DELETE FROM tds_sync_queue")
     await conditions.watch(database, low)
-    left = [alert["alert_type"] for alert in await storing.listed(database)]
+    left = [alert["alert_type"] for alert in await acting.listed(database)]
     assert left == ["stuck_task"]
     await conditions.watch(database, low, recovered=0)
-    assert await storing.listed(database) == []
+    assert await acting.listed(database) == []
 
 
 # --- who is told, and why nobody is
@@ -398,7 +398,7 @@ async def test_an_unacknowledged_alert_reaches_the_next_step_at_its_minute(
     await node.turn(330)
     assert [name for name, _, _ in sent.letters] == ["log", "https://pager"]
     assert sent.subjects[-1] == "[error, not acknowledged] it broke"
-    await storing.acknowledge(database, 1, by="ann", comment="on it", seconds=86_400)
+    await acting.acknowledge(database, 1, by="ann", comment="on it", seconds=86_400)
     for second in (400, 590, 631):
         node.happens("thing.broke", what="it")
         await node.turn(second)
@@ -417,8 +417,8 @@ async def test_the_log_of_an_alert_says_why_nobody_was_told(database: Database, 
     down = Finding(alert_type="database_down", severity="critical", cause="c", title="down")
     await storing.keep(database, [*found, down])
     ids = {alert["alert_type"]: alert["id"] for alert in await alerts(database)}
-    await storing.silence(database, Matchers(type="two"), author="bob", comment="moving house", seconds=3600)
-    await storing.acknowledge(database, ids["three"], by="ann", comment="known", seconds=3600)
+    await acting.silence(database, Matchers(type="two"), author="bob", comment="moving house", seconds=3600)
+    await acting.acknowledge(database, ids["three"], by="ann", comment="known", seconds=3600)
     clock.seconds = 1
     for second in (1, 31, 32):
         await node.turn(second)
