@@ -32,8 +32,10 @@ def register(app: App, session: Session[Config]) -> None:
     verbs = App(name="alert", help="What a person should look at.")
     app.command(verbs)
     _reading(verbs, session)
+    _explaining(verbs, session)
     _acting(verbs, session)
     _silencing(verbs, session)
+    _ending(verbs, session)
     _trying(verbs, session)
 
 
@@ -74,6 +76,8 @@ def _reading(verbs: App, session: Session[Config]) -> None:
         session.output.line("")
         session.output.table(columns, [[row[column] for column in columns] for row in found["notifications"]])
 
+
+def _explaining(verbs: App, session: Session[Config]) -> None:
     @verbs.command
     async def events(number: int, /, *, json: bool = False) -> None:
         """Show what happened to an alert, also why nobody was told.
@@ -180,6 +184,8 @@ def _silencing(verbs: App, session: Session[Config]) -> None:
         else:
             session.output.note(f"silence {made.id} until {made.expires_at:%Y-%m-%d %H:%M} UTC.")
 
+
+def _ending(verbs: App, session: Session[Config]) -> None:
     @verbs.command
     async def unsilence(number: int, /, *, comment: str = "by hand") -> None:
         """End a silence at once.
