@@ -99,7 +99,7 @@ class Watch:
                 await self._desk.hand_over()
             if anyio.current_time() >= self._campaign:
                 self._led = await self._leader.campaign()
-                self._campaign = anyio.current_time() + LEASE / 3
+                self._campaign = anyio.current_time() + LEASE / 2
                 self._begun = self._begun and self._led
             if self._led and (news or anyio.current_time() >= self._next):
                 await self._turn(group)

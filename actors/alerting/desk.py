@@ -25,7 +25,7 @@ from tds_runtime.metrics import Metrics, Sample
 from tds_runtime.tap import Tap
 
 LEASE = 90.0
-"""Seconds for which the one that judges is known; it asks for more every third of them."""
+"""Seconds for which the one that judges is known; it asks for more at half of them."""
 CONDITIONS_EVERY = 60.0
 FRESH = 180.0
 """Seconds for which another node's sample is news."""
@@ -137,7 +137,7 @@ class Desk:
             self._saved = _significant(self._state)
 
     async def _watch(self, now: datetime) -> int:
-        """Look at the tables, once a minute; returns how many alerts are new."""
+        """Look at the tables, at most once a minute; returns how many alerts are new."""
         if self._watched_at is not None and now - self._watched_at < timedelta(seconds=CONDITIONS_EVERY):
             return 0
         self._watched_at = now

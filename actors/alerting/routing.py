@@ -136,7 +136,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     every: Duration = Duration("5s")
-    idle: Duration = Duration("30s")
+    idle: Duration = Duration("45s")
     acknowledged_for: Duration = Duration("24h")
     flood: Annotated[int, Meta(ge=1)] = 20
     flood_window: Duration = Duration("10m")
