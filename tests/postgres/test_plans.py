@@ -77,10 +77,10 @@ CHANGE = {"entity_type": "entity1", "operation": "upsert", "payload_kind": "list
 DELIVERY = {"source": "zoho", "entity_type": "entity1", "operation": "upsert", "content_type": "", "query": "",
             "correlation_id": "", "variant": "", "key": "00", "hash": "00", "last": True}  # fmt: skip
 HOT: dict[str, tuple[Any, ...]] = {
-    "queue/claim": ("entity1", 500, "node"),
+    "queue/claim": ("entity1", 500, "node", "alone"),
     "queue/claim_fetch": (["entity1", "entity2"], 100, "node"),
     "queue/complete": FINISHED,
-    "queue/complete_and_claim": (*FINISHED, "entity1", 500, "node"),
+    "queue/complete_and_claim": (*FINISHED, "entity1", 500, "node", "stop"),
     "queue/retry": (IDS, FENCES, WORDS, WORDS, WORDS, [0.5] * 500, 5, 1.0, 60.0, "node"),
     "queue/bury": (IDS, FENCES, WORDS, WORDS, WORDS, "node"),
     "queue/snooze": (IDS, FENCES, NOW, "x", 60.0),
