@@ -30,6 +30,7 @@ SHORTEST_SECRET = 12
 CATCH_ALL = "/api/tds/zoho/webhooks"
 PREFIX = "/api/tds/webhooks"
 DELETION = "/delete"
+"""Below a route: the record is said to be gone. The source signs no path, so this only makes the daemon ask."""
 
 Header = tuple[bytes, bytes]
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 from pathlib import Path
+from random import Random
 from urllib.parse import urlencode
 
 import msgspec
@@ -80,6 +81,52 @@ def test_any_query_and_form_can_be_judged(query: bytes, body: bytes) -> None:
     """Broken percent escapes and bytes that are no UTF-8 are signed as they decode."""
     digest = signature.sign(SECRET, query=query, content_type=FORM, body=body)
     assert Verifier(secrets=[SECRET]).verify([(HEADER, digest.encode())], query, FORM, body)
+
+
+def _spoilt(random: Random, given: bytes) -> bytes:
+    """The same with one byte flipped, put in, taken out or moved, or cut short."""
+    place, spoilt = random.randrange(len(given) + 1), bytearray(given)
+    match random.randrange(5) if given else 1:
+        case 0:
+            spoilt[place % len(given)] ^= 1 << random.randrange(8)
+        case 1:
+            spoilt.insert(place, random.randrange(256))
+        case 2:
+            del spoilt[place % len(given)]
+        case 3:
+            spoilt.insert(place, spoilt.pop(random.randrange(len(given))))
+        case _:
+            del spoilt[place:]
+    return bytes(spoilt)
+
+
+def test_a_hundred_thousand_mutations_and_none_is_believed() -> None:
+    """Query, body, content type or signature of a genuine request spoilt: 0 of 100,000 are accepted.
+
+    What is signed does not tell a name from its value, nor how either was escaped: a mutation that leaves text and
+    digest as they were is the same message, and is not counted.
+    """
+    random, verifier = Random(1), Verifier(secrets=[SECRET])
+    genuine = [
+        (urlencode(vector["query"]).encode(), FORM if vector["form"] else JSON,
+         urlencode(vector["form"]).encode() or vector["raw_json_body"].encode(),
+         vector["x_zoho_webhook_signature_hex"].encode())
+        for vector in VECTORS["vectors"]
+    ]  # fmt: skip
+    tried = accepted = 0
+    while tried < 100_000:
+        parts = list(random.choice(genuine))
+        before = signature.signed_text(*parts[:3]), signature.read_digest(parts[3])
+        for _ in range(random.randint(1, 3)):
+            place = random.choice((0, 2, 2, 2, 3, 3))
+            parts[place] = _spoilt(random, parts[place])
+        if random.random() < 0.1:
+            parts[1] = FORM if parts[1] == JSON else JSON
+        query, content_type, body, header = parts
+        if (signature.signed_text(query, content_type, body), signature.read_digest(header)) != before:
+            tried += 1
+            accepted += verifier.verify([(HEADER, header)], query, content_type, body)
+    assert accepted == 0
 
 
 def test_every_live_secret_counts_and_no_other() -> None:

@@ -140,20 +140,22 @@ async def test_one_route_takes_them_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "method"),
+    ("path", "method", "operation"),
     [
-        ("/api/tds/webhooks/products/delete", "POST"),
-        ("/api/tds/zoho/webhooks/delete", "POST"),
-        ("/api/tds/webhooks/products", "DELETE"),
-        ("/api/tds/webhooks/products?event=item_deleted", "POST"),
+        ("/api/tds/webhooks/products/delete", "POST", "fetch"),
+        ("/api/tds/zoho/webhooks/delete", "POST", "fetch"),
+        ("/api/tds/webhooks/products", "DELETE", "fetch"),
+        ("/api/tds/webhooks/products?event=item_deleted", "POST", "delete"),
+        ("/api/tds/zoho/webhooks?event=item_deleted", "PUT", "delete"),
+        ("/api/tds/webhooks/products/delete?event=item_deleted", "POST", "delete"),
     ],
 )
-async def test_deletions_are_told_by_route_method_or_event(path: str, method: str) -> None:
-    """All of them name the record and say delete."""
+async def test_deletions_are_told_by_route_method_or_event(path: str, method: str, operation: str) -> None:
+    """All of them name the record; what is signed says delete, what is not makes the daemon ask."""
     site = Site()
     assert (await site.deliver(path, {"item": {"item_id": "7"}}, method=method)).status_code == 200
     [delivery] = site.writer.deliveries
-    assert (delivery.operation, delivery.entity_type, delivery.source_entity_id) == ("delete", "product", "7")
+    assert (delivery.operation, delivery.entity_type, delivery.source_entity_id) == (operation, "product", "7")
 
 
 async def test_forms_are_taken_as_they_come() -> None:

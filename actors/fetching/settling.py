@@ -97,7 +97,11 @@ class _Sorted:
 
 
 async def _judge(connection: Connection, gone: Sequence[Gone]) -> tuple[list[Fetched], list[Failure]]:
-    """A record that is stored here and gone there is deleted; one that nobody knows is a dead letter."""
+    """A record that is stored here and gone there is deleted; one that nobody knows is a dead letter.
+
+    Unless nobody said that it exists: it was said to be deleted, or another record names it. Then it is remembered as
+    deleted, and not asked for again and again.
+    """
     by_entity: dict[str, list[Gone]] = defaultdict(list)
     for one in gone:
         by_entity[one.task.entity_type].append(one)
@@ -106,7 +110,7 @@ async def _judge(connection: Connection, gone: Sequence[Gone]) -> tuple[list[Fet
     for entity, missing in by_entity.items():
         known = await records.known(connection, entity, [one.task.source_entity_id for one in missing])
         for one in missing:
-            if one.task.source_entity_id in known:
+            if one.task.source_entity_id in known or one.task.may_be_missing:
                 deletes.append(_deleted(one))
             else:
                 graves.append(_failure(one.task, MISSING, one.reason))

@@ -14,7 +14,7 @@ from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone
 from tds_runtime.limiter import Budget
 from tds_runtime.queue import SYNC, Queue
-from tds_runtime.task import Change
+from tds_runtime.task import DOUBTED, REFERRED, Change
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +67,17 @@ async def test_gone_and_unknown_is_a_dead_letter(database: Database, sandbox: Sa
         await put(works, "invoice", "999")
         [row] = await settled(works, 1, "dead_letter")
         assert (row["error_code"], row["attempt_count"]) == ("source_record_missing", 1)
+
+
+@pytest.mark.parametrize("reason", [DOUBTED, f"invoice 1 {REFERRED}"])
+async def test_gone_and_never_claimed_is_remembered_as_gone(database: Database, sandbox: Sandbox, reason: str) -> None:
+    """Where nobody said that the record exists, a 404 is an answer: no dead letter, but a tombstone to remember it."""
+    async with Works(database, sandbox, names=["customer"]).running() as works:
+        await put(works, "customer", "999", reason=reason)
+        [row] = await settled(works, 1, "completed", "dead_letter")
+        assert (row["status"], row["outcome"]) == ("completed", "deleted")
+        assert await works.column("SELECT tombstoned_at IS NOT NULL FROM tds_record_state") == [True]
+        assert await works.column("SELECT 1 FROM customers") == []
 
 
 async def test_a_variant_nobody_named_is_found(database: Database, sandbox: Sandbox) -> None:

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 PROGRAMS = os.environ.get("TDS_TEST_PROGRAMS", "")
 MAPPINGS = entities.load(Path(__file__).parents[2] / "config" / "entities")
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-SMALL = {"tds_pauses", "tds_nodes", "tds_finished_minutes"}
+SMALL = {"tds_pauses", "tds_nodes", "tds_finished_minutes", "tds_sync_cursors"}
 
 FILL = """
 INSERT INTO tds_sync_queue (entity_type, source_entity_id, status, operation, available_at, fence, locked_by, priority)
@@ -99,6 +99,7 @@ HOT: dict[str, tuple[Any, ...]] = {
     "queue/dead_letters": (None, "entity1", None, None, None, None, None, 50),
     "records/known": ("entity1", listed(map(str, IDS))),
     "records/lock": ("entity1", listed(map(str, IDS))),
+    "records/standing": (encoded([{"entity": "entity1", "record": str(one)} for one in IDS]),),
     "records/write": ("entity1", *["[]"] * 8, "", ""),
     "nodes/renew": ("node", "", "", 1, "", "", 60.0),
     "nodes/leave": ("node",),
