@@ -262,6 +262,7 @@ LISTINGS: Mapping[str, Callable[[Desk], Awaitable[Outcome]]] = {
     "full": listings.full,
     "incremental": listings.incremental,
     "stock": sweeps.stock,
+    "balance": listings.balance,
     "price_list": listings.full,
 }
 
@@ -271,6 +272,8 @@ def fits(entity: Entity, kind: str) -> bool:
     match kind:
         case "stock":
             return any(source.bulk_path for source in entity.sources)
+        case "balance":
+            return any(source.balances for source in entity.sources)
         case "price_list":
             return entity.name == "price_list"
         case _:

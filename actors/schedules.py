@@ -18,10 +18,11 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "daily_full_sync": {"cron": "0 2 * * *", "run": "pull.full", "jitter": "2m"},
     "hourly_incremental_sync": {"cron": "0 * * * *", "run": "pull.incremental"},
     "stock_sync_15min": {"every": "15m", "run": "pull.stock"},
+    "balance_sync_6h": {"cron": "0 8,14,20 * * *", "run": "pull.balance"},  # the full sync does it at night
     "auto_healing": {"every": "15m", "run": "heal"},
     "daily_statistics": {"cron": "0 3 * * *", "run": "compare", "jitter": "2m"},
 }
-KINDS: tuple[runs.Kind, ...] = ("full", "incremental", "stock", "price_list")
+KINDS: tuple[runs.Kind, ...] = ("full", "incremental", "stock", "balance", "price_list")
 
 _TIMING = frozenset({"cron", "every"})
 

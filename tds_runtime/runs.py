@@ -18,7 +18,7 @@ from msgspec import Struct
 from tds_runtime import sql
 from tds_runtime.database import Connection, Database, storable
 
-Kind: TypeAlias = Literal["full", "incremental", "stock", "price_list"]
+Kind: TypeAlias = Literal["full", "incremental", "stock", "balance", "price_list"]
 Status: TypeAlias = Literal["pending", "running", "completed", "failed", "cancelled"]
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 

@@ -96,6 +96,7 @@ def aims(entities: Entities) -> dict[str, Aim]:
     known |= {
         "stock": ("product", "stock"),
         "items-with-stock": ("product", "stock"),
+        "balances": (EVERYTHING, "balance"),
         "pricelists": ("price_list", "price_list"),
         "sync-all": (EVERYTHING, "full"),
     }

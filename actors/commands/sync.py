@@ -32,6 +32,7 @@ def register(app: App, session: Session[Config]) -> None:
         full: bool = False,
         incremental: bool = False,
         stock: bool = False,
+        balance: bool = False,
         price_list: bool = False,
         wait: bool = True,
         json: bool = False,
@@ -43,11 +44,12 @@ def register(app: App, session: Session[Config]) -> None:
             full: everything there is; the default when nothing is said.
             incremental: what has changed since the last pull.
             stock: quantities only.
+            balance: what contacts owe and are owed only.
             price_list: price lists only.
             wait: stay until the run has ended (--no-wait only asks for it).
             json: print the run as JSON.
         """
-        kind = _kind(full=full, incremental=incremental, stock=stock, price_list=price_list)
+        kind = _kind(full=full, incremental=incremental, stock=stock, balance=balance, price_list=price_list)
         settings = session.load().value
         _known(entity, settings)
         async with session.database(settings.database) as database:

@@ -1,4 +1,4 @@
-"""Full and incremental runs: listings of an entity's sources, and what a complete listing did not show."""
+"""Full, incremental and balance runs: listings of an entity's sources, and what a complete listing did not show."""
 
 from __future__ import annotations
 
@@ -141,6 +141,19 @@ async def _candidates(desk: Desk) -> Outcome:
 
 def _refused(found: int, allowed: int) -> str:
     return f"{found} stored records were not in a complete listing, more than {allowed}: nothing was deleted"
+
+
+# --- balances
+
+
+async def balance(desk: Desk) -> Outcome:
+    """List the rows whose amounts move without their stamp; content decides, and nothing is thought to be missing."""
+    place = msgspec.convert(desk.run.position or {}, Place)
+    for index, source in enumerate(desk.entity.sources):
+        if index >= place.source and source.balances:
+            begin = place if index == place.source else Place(source=index)
+            await whole(desk, source, begin, complete=False)
+    return Outcome()
 
 
 # --- incremental

@@ -44,6 +44,7 @@ class Source(Struct, frozen=True, kw_only=True):
     modified: str
     sort: dict[str, str]
     order: dict[str, str]
+    balances: bool
     details: str
 
 
@@ -231,6 +232,7 @@ def _source(entity: str, source: mapping.Source) -> Source:
         modified=source.modified,
         sort=source.sort,
         order=source.order,
+        balances=source.balances,
         details=source.details,
     )
 

@@ -32,6 +32,7 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         modified: What the listing can do about "changed since": filter, sort newest first, or nothing.
         sort: Query parameters that make an incremental listing come newest first.
         order: Query parameters that give a full listing an order that edits do not disturb.
+        balances: Whether amounts in its rows move without touching the modified time, so that they need a sweep.
         details: Whether a changed list row needs a detail call before it can be written.
     """
 
@@ -50,6 +51,7 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     modified: Literal["filter", "sort", "none"] = "none"
     sort: dict[str, str] = {}
     order: dict[str, str] = {}
+    balances: bool = False
     details: Literal["never", "changed"] = "never"
 
 

@@ -331,6 +331,7 @@ async def test_health_is_counted_at_most_once_a_second(site: Site) -> None:
         ("products", "product", "full"),
         ("customers", "customer", "full"),
         ("items-with-stock", "product", "stock"),
+        ("balances", "all", "balance"),
         ("pricelists", "price_list", "price_list"),
         ("sync-all", "all", "full"),
         ("sales-orders", "sales_order", "full"),

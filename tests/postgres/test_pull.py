@@ -161,6 +161,40 @@ async def test_a_stock_sweep_of_a_few(database: Database, sandbox: Sandbox) -> N
         assert done.outcomes["deleted"] == 1
 
 
+async def test_a_balance_sweep_sees_what_the_stamp_hides(database: Database, sandbox: Sandbox) -> None:
+    """Balances that moved without a new stamp escape an incremental run; the sweep finds them on list pages alone."""
+    async with Works(database, sandbox, names=["customer", "vendor"]).running() as works:
+        await works.ran("all")
+        [one, other] = [row["contact_id"] for row in sandbox.truth("customer")][-2:]
+        moved = {"outstanding_receivable_amount": 12345.67}
+        assert len(sandbox.edit("customer", ids=[one], set=moved, stamp="keep", webhooks=False)) == 1
+        sandbox.delete("customer", ids=[other], webhooks=False)
+        assert (await works.ran("customer", "incremental")).enqueued == 0
+        calls(sandbox)
+        done = await works.ran("all", "balance")
+        assert (done.status, done.enqueued, done.applied, done.candidates) == ("completed", 1, 1, 0)
+        assert calls(sandbox) == {"GET /books/v3/contacts": done.pages}
+        assert done.pages == sum(-(-len(sandbox.truth(name)) // 200) for name in ("customer", "vendor"))
+        amount = "SELECT outstanding_receivable FROM customers WHERE zoho_contact_id = $1"
+        assert await works.column(amount, one) == [Decimal("12345.67")]
+        assert await works.column("SELECT is_active FROM customers WHERE zoho_contact_id = $1", other) == [True]
+
+
+async def test_a_balance_sweep_goes_on_where_it_was(database: Database, sandbox: Sandbox) -> None:
+    """A sweep whose process died reads the pages that it still wants, and no page twice."""
+    async with Works(database, sandbox, names=["customer"], syncing=False, boot_id="first").running() as works:
+        sandbox.plant("hang", path="/contacts", page=3, times=-1)
+        run_id = await works.request("customer", "balance")
+        await works.until(run_id, lambda run: run.pages == 2)
+        await works.runtime.kill("works/pull", "test")
+    sandbox.control("DELETE", "/break")
+    async with Works(database, sandbox, names=["customer"], boot_id="second").running() as works:
+        done = await works.ended(run_id)
+    total = len(sandbox.truth("customer"))
+    assert (done.status, done.resumed, done.listed, done.applied) == ("completed", True, total, total)
+    assert done.pages == -(-total // 200)
+
+
 async def test_price_lists_always_get_their_details(database: Database, sandbox: Sandbox) -> None:
     """Every price list is asked for with its prices, whatever its stamp says."""
     truth = sandbox.truth("pricebooks")
@@ -286,7 +320,7 @@ async def test_a_run_that_takes_too_long_fails(database: Database, sandbox: Sand
 async def test_wrong_wishes_fail(database: Database, sandbox: Sandbox) -> None:
     """A run of an unknown entity, or of a kind that the entity does not have, says so."""
     async with Works(database, sandbox, names=["user"]).running() as works:
-        for entity, kind in (("nothing", "full"), ("user", "stock")):
+        for entity, kind in (("nothing", "full"), ("user", "stock"), ("user", "balance")):
             done = await works.ran(entity, kind)
             assert (done.status, done.error_code) == ("failed", "unknown_entity")
 
