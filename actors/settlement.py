@@ -89,7 +89,11 @@ class Settlement:
         incomplete: list[tuple[int, int]] = []
         for number, task in enumerate(tasks, 1):
             try:
-                works.append(Work(task, self._map(task)))
+                mapped = self._map(task)
+                if self._is_cut(task, mapped):
+                    incomplete.append((task.id, task.fence))
+                else:
+                    works.append(Work(task, mapped))
             except RecordInvalid as error:
                 if self._may_refetch(task, error):
                     incomplete.append((task.id, task.fence))
@@ -116,6 +120,15 @@ class Settlement:
             variant=task.variant,
             record_id=task.source_entity_id,
         )
+
+    def _is_cut(self, task: Task, mapped: Mapped | None) -> bool:
+        """Whether a document was delivered without any of its lines: form fields and placeholders have none.
+
+        Written as it is, it would be taken for whole by every pull that sees the same stamp.
+        """
+        if mapped is None or task.payload_kind != "webhook" or not self._entity.has_details:
+            return False
+        return bool(self._entity.target.children) and not mapped.children and self._entity.can_refetch
 
     def _may_refetch(self, task: Task, error: RecordInvalid) -> bool:
         partial = task.payload is None or (task.payload_kind == "webhook" and error.incomplete)

@@ -91,6 +91,11 @@ class Entity:
         return all(source.detail_path for source in self.sources)
 
     @property
+    def has_details(self) -> bool:
+        """Whether a list row is not all of a record."""
+        return any(source.details != "never" for source in self.sources)
+
+    @property
     def references(self) -> dict[str, str]:
         """Column to the entity whose id it holds."""
         return {field.name: field.references for field in self.target.fields if field.references}

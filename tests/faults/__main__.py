@@ -16,7 +16,7 @@ import anyio
 import msgspec
 from faults import clocks, contention, disks, neighbours, resources, servers, standby, suites
 from faults.blackhole import blackholed, reset_often, trickled
-from faults.convergence import convergence
+from faults.convergence import convergence, unguarded
 from faults.doubt import in_doubt
 from faults.fact import Fact
 from faults.idle import idle
@@ -82,6 +82,7 @@ FACTS: dict[str, Trial] = {
     "log_unread": Trial(resources.log_unread, {"seconds": 15.0}, {"seconds": 8.0}),
     "descriptors_exhausted": Trial(resources.descriptors_exhausted, {}, {"seconds": 3.0, "lease": 3.0, "before": 0.0}),
     "convergence": Trial(convergence, {"scale": 0.5, "rounds": 8, "records": 25, "late": 20.0}),
+    "convergence_unguarded": Trial(unguarded),
     "clock_jumps": Trial(clocks.clock_jumps, {"seconds": 10.0}, {"seconds": 7.0}),
 }
 

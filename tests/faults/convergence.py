@@ -18,6 +18,7 @@ from typing import Any
 
 import anyio
 import httpx2
+import msgspec
 from faults.aftermath import settled, troubles
 from faults.checker import forward
 from faults.evidence import Effect
@@ -44,6 +45,7 @@ PASSAGES = "SELECT id, kind, record, version, action, content FROM passages ORDE
 OUTCOMES = "SELECT outcome, count(*) FROM tds_sync_queue WHERE status = 'completed' GROUP BY outcome"
 LETTERS = "SELECT count(*) FROM tds_dead_letter_queue WHERE resolved_at IS NULL"
 WITHIN = 600.0
+WHOLE = 100.0
 
 # Entity: the sandbox's names for it, the key that takes the mark, and the column that it ends in.
 MARKS: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -174,7 +176,11 @@ async def convergence(
     )
 
 
-WHOLE = 100.0
+async def unguarded(place: Place) -> Fact:
+    """Play it with a daemon that takes any version for the newest: in the end all agrees, but the order tells."""
+    fact = await convergence(place, scale=0.03, rounds=4, records=4, mutant="faults.mutants:ignore_versions")
+    seen = bool(fact.figures["violations"]) and not fact.passed
+    return msgspec.structs.replace(fact, fact="convergence of a daemon without its version guard", passed=seen)
 
 
 @contextmanager
