@@ -166,6 +166,21 @@ def test_header_and_encoding_can_be_fixed() -> None:
     assert not only_hex.verify([(HEADER, in_base64)], b"", JSON, b"{}")
 
 
+def test_the_signature_may_stand_in_the_query() -> None:
+    """Where no header can be set it is a parameter, which is no part of what is signed, and is not kept."""
+    verifier = Verifier(secrets=[SECRET], tokens=["a static token"], parameter="sig")
+    digest = signature.sign(SECRET, query=b"event=x", body=b"{}").encode()
+    for query in (b"event=x&sig=" + digest, b"s%69g=" + digest + b"&event=x"):
+        assert verifier.verify([], query, JSON, b"{}")
+        assert verifier.public_query(query) == "event=x"
+    assert verifier.verify([(HEADER, digest)], b"event=x", JSON, b"{}")
+    assert not verifier.verify([], b"event=y&sig=" + digest, JSON, b"{}")
+    assert not verifier.verify([], b"event=x&sig=" + digest + b"&sig=" + digest, JSON, b"{}")
+    assert not verifier.verify([(HEADER, digest)], b"event=x&sig=" + digest, JSON, b"{}")
+    assert not verifier.verify([], b"event=x&sig=0&token=a+static+token", JSON, b"{}")
+    assert not Verifier(secrets=[SECRET]).verify([], b"event=x&sig=" + digest, JSON, b"{}")
+
+
 def test_a_static_token_stands_in_for_a_missing_signature_only() -> None:
     """A token in its header or parameter is accepted; beside a wrong signature it changes nothing."""
     verifier = Verifier(secrets=[SECRET], tokens=["a static token"])

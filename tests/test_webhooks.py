@@ -158,6 +158,18 @@ async def test_deletions_are_told_by_route_method_or_event(path: str, method: st
     assert (delivery.operation, delivery.entity_type, delivery.source_entity_id) == (operation, "product", "7")
 
 
+@pytest.mark.parametrize(
+    ("event", "operation"),
+    [("item_deleted", "fetch"), ("Item.Delete", "fetch"), ("item_edited", "upsert"), ("", "upsert")],
+)
+async def test_a_header_that_tells_a_deletion_makes_the_daemon_ask(event: str, operation: str) -> None:
+    """A custom header of the webhook is signed by nobody; its name can be configured."""
+    site = Site(event_name_header="X-What-Happened")
+    await site.deliver("/api/tds/webhooks/products", ITEM, **{"X-What-Happened": event, "X-Event": "item_deleted"})
+    [delivery] = site.writer.deliveries
+    assert delivery.operation == operation
+
+
 async def test_forms_are_taken_as_they_come() -> None:
     """JSON in a form field is verified over its fields and named by its content; the body stays a form."""
     site = Site()

@@ -119,6 +119,11 @@ class Names:
         return Named(entity=expected[0].entity if expected else UNKNOWN)
 
 
+def is_deletion(event: str) -> bool:
+    """Whether the name of an event says that a record is gone."""
+    return event.lower().endswith(("delete", "deleted"))
+
+
 def identifier(text: str) -> str | None:
     """An id that a text column can hold: no NUL, no lone surrogate, nothing invisible."""
     stripped = text.strip()
@@ -171,7 +176,7 @@ def _document(content_type: str, body: bytes) -> tuple[Fields, Mapping[str, Any]
 
 
 def _tells_deletion(told: Iterable[Mapping[str, Any]]) -> bool:
-    return any(_said(told, name).lower().endswith(("delete", "deleted")) for name in EVENT_NAMES)
+    return any(is_deletion(_said(told, name)) for name in EVENT_NAMES)
 
 
 def _said(told: Iterable[Mapping[str, Any]], name: str) -> str:
