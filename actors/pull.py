@@ -226,6 +226,7 @@ class Office:
         await desk.set_clock()
         await desk.note("resumed" if run.resumed else "started", attempt=run.attempt_count, schedule=run.schedule)
         with anyio.move_on_after(self._options.timeout) as scope:
+            desk.limit = scope
             outcome = await LISTINGS[run.kind](desk)
             await desk.ride(lambda: _listed(self._database, run, outcome))
             await desk.note("listed", candidates=outcome.candidates)

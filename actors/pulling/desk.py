@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import anyio
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from actors.pulling import sift
+from actors.pulling.backlog import Backlog
 from actors.pulling.sift import Asked, Row
 from actors.zoho.client import Client
 from actors.zoho.entities import Entity, Source
@@ -47,7 +48,9 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     patience: Duration = Duration("2m")
     """A shorter outage of the source is waited out in the middle of a listing; a longer one puts the run back."""
     timeout: Duration = Duration("1h")
-    """For the listing of one entity, and then for its tasks."""
+    """For the listing of one entity, and then for its tasks; what it waits for its entity to keep up is not counted."""
+    backlog: Annotated[int, Meta(ge=1)] = 5000
+    """Changes that may wait for one entity; with more of them its listing waits until it has written some."""
     missing: int = 5
     missing_share: float = 0.01
     """More absent records than both of these stop a sweep with an alarm instead of a deletion."""
@@ -100,10 +103,13 @@ class Desk:
         self.options = options
         self.spawn = spawn
         self.picker = Picker(entity)
+        self.limit = anyio.CancelScope()
+        """Ends the listing when it takes too long."""
         self._queue = queue
         self._due = due
         self._images = images and entity.name == "product"
         self._clock = DatabaseClock()
+        self._backlog = Backlog(entity.name, options.backlog, self._waiting)
 
     @property
     def bulk(self) -> bool:
@@ -157,12 +163,24 @@ class Desk:
     # --- steps
 
     async def write(self, batch: Batch) -> int:
-        """One step, one transaction: what is not stored is enqueued, with the run's place and the cursor; how much."""
+        """One step, one transaction: what is not stored is enqueued, with the run's place and the cursor; how much.
+
+        Raises `Backlogged`, after the step, where its entity does not keep up.
+        """
         enqueued = await self.ride(lambda: self._write(batch))
         if enqueued:
             self._due([(self.entity.name, batch.operation)])
         self.ctx.beat()
+        if enqueued and batch.operation == "upsert":
+            self._backlog.add(enqueued)
+            await self._backlog.wait(self.ctx, self._grant)
         return enqueued
+
+    async def _waiting(self, entity: str, most: int) -> int:
+        return await self.ride(lambda: self._queue.backlog(entity, most))
+
+    def _grant(self, seconds: float) -> None:
+        self.limit.deadline += seconds
 
     async def save_cursor(self, source: Source, cursor: Cursor) -> None:
         """Move the cursor behind rows that are written already."""

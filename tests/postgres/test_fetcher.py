@@ -8,6 +8,7 @@ import pytest
 from fixtures.sandbox import Sandbox
 from fixtures.works import Works
 
+from actors.fetcher import Options
 from tds_runtime import breaker
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
@@ -171,6 +172,35 @@ async def test_permits_come_before_claims(database: Database, sandbox: Sandbox) 
         rows = await settled(works, 7, "pending")
         assert {row["attempt_count"] for row in rows} == {0}
         assert works.client.statistics().calls["books"].calls == 5
+
+
+async def test_nothing_is_fetched_for_an_entity_that_does_not_keep_up(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more documents waiting than may no call is made, and no lease is held; with room again all are fetched."""
+    looked, looks = Queue.backlog, list[int]()
+
+    async def look(self: Queue, entity: str, most: int) -> int:
+        looks.append(await looked(self, entity, most))
+        return looks[-1]
+
+    monkeypatch.setattr(Queue, "backlog", look)
+    ids = [one["invoice_id"] for one in sandbox.truth("invoices")][:100]
+    few = Options(batch=10, backlog=20)
+    works = Works(database, sandbox, names=["invoice"], syncing=False, fetching_options=few)
+    async with works.running():
+        await put(works, "invoice", *ids)
+        with anyio.fail_after(20):
+            while looks.count(21) < 5:
+                await anyio.lowlevel.checkpoint()
+        made = works.client.statistics().calls["books"].calls
+        assert 20 < made <= 20 + 3 * few.batch
+        held = await works.column("SELECT count(*) FROM tds_sync_queue_live WHERE status = 'processing'")
+        assert held == [0]
+        with anyio.fail_after(20):
+            while await works.column("SELECT 1 FROM tds_sync_queue_live WHERE operation = 'fetch' LIMIT 1"):
+                await works.database.execute("DELETE FROM tds_sync_queue_live WHERE operation = 'upsert'")
+        assert works.client.statistics().calls["books"].calls == len(ids)
 
 
 async def test_what_is_in_hand_goes_back_on_stop(database: Database, sandbox: Sandbox) -> None:

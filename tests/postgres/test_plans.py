@@ -95,6 +95,7 @@ HOT: dict[str, tuple[Any, ...]] = {
     "queue/bodies": (IDS,),
     "queue/due": (),
     "queue/tick": (100,),
+    "queue/backlog": ("entity1", 5001),
     "queue/enqueue": (encoded([CHANGE | {"source_entity_id": str(one)} for one in IDS]), [b"x"] * 500),
     "queue/dead_letters": (None, "entity1", None, None, None, None, None, 50),
     "records/known": ("entity1", listed(map(str, IDS))),

@@ -13,10 +13,12 @@ from fixtures.works import Works
 
 from actors.messages import RunWake
 from actors.pull import Options
+from actors.pulling import backlog
 from tds_runtime import running, runs
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone
+from tds_runtime.queue import Queue, Selection
 
 pytestmark = pytest.mark.anyio
 
@@ -315,6 +317,43 @@ async def test_a_run_that_takes_too_long_fails(database: Database, sandbox: Sand
     async with Works(database, sandbox, names=["product"], pull_options=slow).running() as works:
         done = await works.ran("product")
         assert (done.status, done.error_code) == ("failed", "timeout")
+
+
+async def test_a_listing_waits_for_an_entity_that_does_not_keep_up(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more waiting than may, no further page is written, however long it takes; with room again it goes on."""
+    looked, looks = Queue.backlog, list[int]()
+
+    async def look(self: Queue, entity: str, most: int) -> int:
+        looks.append(await looked(self, entity, most))
+        return looks[-1]
+
+    monkeypatch.setattr(Queue, "backlog", look)
+    options = Options(backlog=300, timeout=Duration("30s"))
+    works = Works(database, sandbox, names=["product"], pull_options=options, syncing=False)
+    async with works.running():
+        run_id = await works.request("product")
+        with anyio.fail_after(20):
+            while looks.count(301) < 5:
+                await anyio.lowlevel.checkpoint()
+        assert await works.column("SELECT count(*) FROM tds_sync_queue_live") == [400]
+        with anyio.fail_after(20):
+            while not (await runs.read(database, run_id)).listed_at:  # type: ignore[union-attr] # it was asked for
+                await works.queue.cancel(Selection(entity_type="product"), by="test")
+    assert max(looks) == 301
+
+
+async def test_a_run_of_an_entity_that_stands_still_is_put_off(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits behind the page that was too many, holds no place of those who can go on, and burns no attempt."""
+    monkeypatch.setattr(backlog, "STANDSTILL", 0.0)
+    works = Works(database, sandbox, names=["product"], pull_options=Options(backlog=300), syncing=False)
+    async with works.running():
+        found = await works.until(await works.request("product"), lambda run: run.available_at is not None)
+        assert (found.status, found.attempt_count, found.listed) == ("pending", 0, 400)
+        assert "put_off" in await works.events(found.id)
 
 
 async def test_wrong_wishes_fail(database: Database, sandbox: Sandbox) -> None:
