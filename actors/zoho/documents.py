@@ -17,6 +17,7 @@ from actors.zoho import columns, mapping, payload
 from actors.zoho.columns import Missing, Read, Unfit
 from actors.zoho.finding import ABSENT, finder, unmapped
 from actors.zoho.payload import Document, Malformed
+from actors.zoho.reading import Reader
 from actors.zoho.target import Field
 from actors.zoho.walking import Walk, walker
 from tds_runtime.errors import Error
@@ -85,6 +86,7 @@ class Shape:
 
     def __init__(self, source: mapping.Mapping, fields: Sequence[Field]) -> None:
         self.fields = tuple(fields)
+        self.read = Reader(source).read
         self._readers = {kind: _readers(source.columns, kind) for kind in CONTAINED}
         self._walks = {kind: _walk(source.columns, kind) for kind in CONTAINED}
         self._gaps = any(column.facet not in CONTAINED["list"] for column in source.columns.values())

@@ -129,7 +129,10 @@ class Entity:
         return mapped
 
     def _record(self, body: bytes, kind: Kind, content_type: str) -> Document:
-        found = payload.delivered(body, content_type) if kind == "webhook" else payload.parse(body)
+        if kind == "webhook":
+            found = payload.delivered(body, content_type)
+        else:
+            found = self.shape.read(body) if kind == "detail" else payload.parse(body)
         if kind == "list" and isinstance(found, dict):
             return found  # list rows come alone, and are many
         keys = self.webhook.keys if self.webhook and kind == "webhook" else ()
