@@ -50,7 +50,7 @@ FORGOTTEN = 60.0  # seconds after which a claim that nobody here has heard of is
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section [queue]: `batch` tasks a claim, `workers` batches in flight per entity, and how patient failures are."""
 
-    batch: Annotated[int, Meta(ge=1, le=MOST)] = 100
+    batch: Annotated[int, Meta(ge=1, le=MOST)] = 250
     workers: int = 2
     poll: Duration = Duration("1s")
     lease: Duration = Duration("60s")
