@@ -28,6 +28,7 @@ def sandbox(
     latency_ms: float = 0.0,
     edition: Literal["global", "in"] = "global",
     host: str = "127.0.0.1",
+    cache_mb: int = 64,
     tied: bool = False,
 ) -> None:
     """Run a Zoho on this machine until it is asked to end.
@@ -40,10 +41,18 @@ def sandbox(
         latency_ms: Milliseconds that every API call takes longer.
         edition: Which edition's keys the documents have.
         host: The address to listen on.
+        cache_mb: Memory for rows and documents that were written already.
         tied: End also when stdin is closed, for a parent that holds the other end.
     """
     options = Options(
-        host=host, port=port, seed=seed, scale=scale, limits=limits, latency_ms=latency_ms, edition=edition
+        host=host,
+        port=port,
+        seed=seed,
+        scale=scale,
+        limits=limits,
+        latency_ms=latency_ms,
+        edition=edition,
+        cache_mb=cache_mb,
     )
 
     async def run() -> None:
