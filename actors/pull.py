@@ -12,9 +12,10 @@ from anyio.abc import TaskGroup
 from msgspec import structs
 
 from actors.messages import RunWake
-from actors.pulling import listings, sweeps
+from actors.pulling import listings, planning, sweeps
 from actors.pulling.desk import Desk, Due, Options
 from actors.pulling.listings import Outcome
+from actors.pulling.sift import IMAGE
 from actors.zoho.client import Client
 from actors.zoho.entities import Entities, Entity
 from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out, running
@@ -56,8 +57,9 @@ async def pull(
     `due` is told what was enqueued for whom, so that nobody waits for the queue's next poll. With `images`, changed
     pictures of items are enqueued with their items.
     """
+    apis = {entity.name: entity.sources[0].api for entity in entities} | {IMAGE: "inventory"}
 
-    def desk(run: Claimed, entity: Entity, group: TaskGroup) -> Desk:
+    def desk(run: Claimed, entity: Entity) -> Desk:
         return Desk(
             ctx,
             run,
@@ -68,7 +70,7 @@ async def pull(
             options=options,
             due=due,
             images=images,
-            spawn=group.start_soon,
+            apis=apis,
         )
 
     await Office(ctx, inbox, database, queue.boot_id, entities, options, desk).open()
@@ -85,7 +87,7 @@ class Office:
         boot_id: str,
         entities: Entities,
         options: Options,
-        desk: Callable[[Claimed, Entity, TaskGroup], Desk],
+        desk: Callable[[Claimed, Entity], Desk],
     ) -> None:
         self._ctx = ctx
         self._inbox = inbox
@@ -128,7 +130,7 @@ class Office:
         for run in claimed:
             if run.listed_at is None:
                 self._listing.add(run.id)
-            group.start_soon(self._execute, run, group)
+            group.start_soon(self._execute, run)
         if claimed:
             return
         with anyio.move_on_after(self._options.poll):
@@ -173,11 +175,11 @@ class Office:
 
     # --- one run
 
-    async def _execute(self, run: Claimed, group: TaskGroup) -> None:
+    async def _execute(self, run: Claimed) -> None:
         fields = {"run_id": run.id, "entity": run.entity_type, "correlation_id": run.correlation_id}
         with logs.bound(**fields):
             try:
-                await self._conclude(run, group)
+                await self._conclude(run)
             except DatabaseGone:
                 return  # stopping in the middle of an outage: the run comes back by its lease
             finally:
@@ -187,10 +189,10 @@ class Office:
         await self._close_parents()
         self._woken.set()
 
-    async def _conclude(self, run: Claimed, group: TaskGroup) -> None:
+    async def _conclude(self, run: Claimed) -> None:
         """Run it, and write down its ending, whatever it is."""
         try:
-            await (self._expand(run) if run.entity_type == EVERYTHING else self._pull(run, group))
+            await (self._expand(run) if run.entity_type == EVERYTHING else self._pull(run))
         except LeaseLost as error:
             log.warning("run.lost", reason=str(error))
         except DatabaseGone:
@@ -202,6 +204,8 @@ class Office:
 
     async def _expand(self, run: Claimed) -> None:
         names = run.args.get("entities") or [entity.name for entity in self._entities if fits(entity, run.kind)]
+        if run.kind == "full":
+            await planning.begin_all([self._desk(run, one) for name in names if (one := self._entities.get(name))])
         log.info("run.expanded", entities=names)
         await self._ride(lambda: self._expanded(run, names))
 
@@ -209,11 +213,11 @@ class Office:
         async with self._database.transaction() as connection:
             await running.expand(connection, run, names)
 
-    async def _pull(self, run: Claimed, group: TaskGroup) -> None:
+    async def _pull(self, run: Claimed) -> None:
         entity = self._entities.get(run.entity_type)
         if entity is None or not fits(entity, run.kind):
             return await self._fail(run, "unknown_entity", f"there is no {run.kind} run of {run.entity_type}")
-        desk = self._desk(run, entity, group)
+        desk = self._desk(run, entity)
         if run.listed_at is None and not await self._list(desk):
             return await self._fail(run, "timeout", f"not listed within {self._options.timeout}")
         self._listing.discard(run.id)

@@ -92,9 +92,15 @@ async def expand(connection: Connection, run: Claimed, entities: Sequence[str]) 
     return [row["id"] for row in rows]
 
 
-async def expect(database: Database, run: Claimed, count: int) -> None:
-    """Keep how many records the source counted."""
-    _held(run, await database.fetchval(sql.load("runs/expect"), run.id, run.fence, count))
+async def plan(database: Database, run: Claimed, planned: Mapping[str, Any], expected: int | None) -> None:
+    """Keep what the run will take, and how many records the source counted."""
+    _held(run, await database.fetchval(sql.load("runs/plan"), run.id, run.fence, encoded(planned), expected))
+
+
+async def plan_of_part(database: Database, run: Claimed) -> bytes | None:
+    """What the run of everything that this run is a part of reckoned for it, as JSON."""
+    found = await database.fetchval(sql.load("runs/plan_of_part"), run.parent_id, run.entity_type)
+    return None if found is None else str(found).encode()
 
 
 async def advance(connection: Connection, run: Claimed, step: Step) -> None:

@@ -77,6 +77,8 @@ class Run(Counts, frozen=True, kw_only=True):
     completed_at: datetime | None
     attempt_count: int
     resumed: bool
+    plan: dict[str, Any] | None
+    """What it was reckoned to take before it began; None for what is not reckoned."""
     expected: int | None
     outcomes: dict[str, int]
     error_code: str | None
@@ -164,4 +166,5 @@ def encoded(value: Mapping[str, Any]) -> str:
 
 def _run(row: Mapping[str, Any]) -> Run:
     args, outcomes = msgspec.json.decode(row["args"]), msgspec.json.decode(row["outcomes"])
-    return Run(**{**row, "args": args, "outcomes": outcomes})
+    plan = None if row["plan"] is None else msgspec.json.decode(row["plan"])
+    return Run(**{**row, "args": args, "outcomes": outcomes, "plan": plan})

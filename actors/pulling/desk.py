@@ -79,7 +79,7 @@ class Batch(Struct, frozen=True, kw_only=True):
 
 
 class Desk:
-    """One run in hand; all its statements are fenced by it."""
+    """One run in hand; all its statements are fenced by it. `apis` names the API of each entity's details."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Desk:
         options: Options,
         due: Due,
         images: bool,
-        spawn: Callable[..., object],
+        apis: Mapping[str, str],
     ) -> None:
         self.ctx = ctx
         self.run = run
@@ -101,7 +101,7 @@ class Desk:
         self.database = database
         self.client = client
         self.options = options
-        self.spawn = spawn
+        self.apis = apis
         self.picker = Picker(entity)
         self.limit = anyio.CancelScope()
         """Ends the listing when it takes too long."""

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 from msgspec import Struct
 
+from actors.pulling import planning
 from actors.pulling.desk import Batch, Desk
 from actors.pulling.listings import Outcome
 from actors.zoho.client import CHUNK
@@ -32,7 +33,7 @@ class Chunk(Struct, frozen=True, kw_only=True):
 async def stock(desk: Desk) -> Outcome:
     """Read every stored record again (or those in `args.ids`); content decides what changed."""
     for source in desk.entity.sources:
-        if source.bulk_path:
+        if source.bulk_path and await planning.affords_sweep(desk, source):
             await _sweep(desk, source)
     return Outcome()
 

@@ -43,7 +43,7 @@ async def test_a_full_run_writes_every_record(database: Database, sandbox: Sandb
         assert {row["zoho_item_id"]: row["price"] for row in rows} == {
             one: Decimal(str(item["rate"])) for one, item in truth.items()
         }
-        assert await works.events(done.id) == ["started", "listed", "completed"]
+        assert await works.events(done.id) == ["started", "planned", "listed", "completed"]
 
 
 async def test_a_second_full_run_enqueues_nothing(database: Database, sandbox: Sandbox) -> None:
