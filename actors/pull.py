@@ -238,7 +238,7 @@ class Office:
 
     async def _settle(self, desk: Desk) -> None:
         """Wait until every task of the run was tried once, then write down what became of them."""
-        run, left = desk.run, 0
+        run = desk.run
         with anyio.move_on_after(self._options.timeout) as scope:
             while left := await desk.ride(lambda: running.outstanding(self._database, run)):
                 if desk.is_closed:
@@ -246,7 +246,7 @@ class Office:
                 async with self._ctx.waiting("tasks"):
                     await anyio.sleep(min(LONGEST_LOOK, max(SHORTEST_LOOK, left * LOOK_PER_TASK)))
         alarm = "unsettled" if scope.cancelled_caught else ""
-        ended = await desk.ride(lambda: running.complete(self._database, run, left=left, alarm=alarm))
+        ended = await desk.ride(lambda: running.complete(self._database, run, alarm=alarm))
         await desk.note("completed", **_counts(ended))
 
     async def _put_off(self, run: Claimed, error: Outage) -> None:

@@ -135,9 +135,9 @@ async def outstanding(database: Database, run: Claimed) -> int:
     return int(row["outstanding"])
 
 
-async def complete(database: Database, run: Claimed, *, left: int = 0, alarm: str = "") -> Ended:
-    """End it well; `left` outstanding tasks are left to the queue."""
-    row = await database.fetchrow(sql.load("runs/complete"), run.id, run.fence, alarm, left)
+async def complete(database: Database, run: Claimed, *, alarm: str = "") -> Ended:
+    """End it well; what is outstanding of it is left to the queue."""
+    row = await database.fetchrow(sql.load("runs/complete"), run.id, run.fence, alarm)
     _held(run, row)
     assert row is not None
     return Ended(**dict(row))

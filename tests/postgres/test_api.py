@@ -410,6 +410,29 @@ async def test_waiting_answers_the_result(site: Site) -> None:
     assert (result["success_rate"], result["duration_seconds"]) == (99.5, 2.0)
 
 
+async def test_a_plan_is_waited_for_and_shown(site: Site) -> None:
+    """`{"plan": true}` asks for the calls alone and waits for them; `insist` reaches the run; a sweep has no plan."""
+    database = site.services.database
+    finish = """UPDATE tds_sync_runs SET status = 'completed', completed_at = now(), plan = '{"calls": 7}'
+                WHERE args = '{"plan": true}'"""
+    responses: list[Any] = []
+
+    async def ask() -> None:
+        responses.append(await site.post("/api/zoho/bulk-sync/products", json={"plan": True}))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        with anyio.fail_after(5):
+            while await database.execute(finish) == "UPDATE 0":
+                await anyio.lowlevel.checkpoint()
+    assert (responses[0].status_code, responses[0].json()["plan"]) == (200, {"calls": 7})
+    insisting = (await site.post("/api/zoho/bulk-sync/products", json={"insist": True})).json()
+    run = await runs.read(database, insisting["run_id"])
+    assert run is not None
+    assert (run.args, insisting["plan"]) == ({"insist": True}, None)
+    assert (await site.post("/api/zoho/bulk-sync/stock", json={"plan": True})).status_code == 422
+
+
 async def test_waiting_ends_with_the_patience_or_the_daemon(site: Site) -> None:
     """A run that takes longer is answered as it stands; a stop does not wait for it."""
     assert (await site.post("/api/zoho/bulk-sync/products?wait=true")).status_code == 202

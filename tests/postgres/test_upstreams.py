@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import anyio
 import pytest
+from msgspec import structs
 
 from actors.zoho.answers import Answer
 from actors.zoho.oauth import Credentials, OAuth
@@ -128,3 +131,17 @@ async def test_a_refusal_reaches_the_other_nodes(database: Database) -> None:
         with pytest.raises(SourceRefused, match="invalid_code"):
             await node.token()
     assert len(asked) == 1
+
+
+async def test_how_long_a_day_lasts_is_known_everywhere(database: Database) -> None:
+    """What is left, until when, and since when it was watched are read back: every screen says the same hour."""
+    shared, now = Shared(database), datetime(2026, 11, 27, 12, tzinfo=UTC)
+    noon = now.timestamp()
+    budget = Budget(limit=1000, remaining=100, resets_at=noon + 36_000, observed_at=noon)
+    watched = structs.replace(budget, first_remaining=300, first_at=noon - 7200)
+    await shared.save_budget("books", watched)
+    found = upstreams.outlook((await shared.read())["books"].budget, now)
+    assert (found.calls_left, found.calls_a_day) == (100, 1000)
+    assert found.resets_at == now + timedelta(hours=10)
+    assert found.lasts_until == now + timedelta(hours=1)
+    assert upstreams.outlook(budget, now + timedelta(days=1)) == upstreams.Outlook()
