@@ -67,6 +67,14 @@ def test_a_refusal_says_what_and_until_when_and_how_to_insist() -> None:
         assert words in refused.refused
 
 
+def test_a_listing_alone_need_not_wait_for_promised_calls() -> None:
+    """Where a thousand details wait for tomorrow, a listing of one page goes on, and one more detail does not."""
+    full = Purse(a_day=1000, left=0, waiting=1000, resets_at=NOON)
+    pages, more = Plan(calls=1, pages=1, apis={"books": Share(needed=1)}), plan(2)
+    found = planning.allot({"user": pages, "bill": more}, {"books": full})
+    assert (found["user"].refused, bool(found["bill"].refused)) == ("", True)
+
+
 def test_who_counts_nothing_refuses_nothing() -> None:
     """Without a told budget every plan begins; the other API's budget is no obstacle either."""
     found = planning.allot({"a": plan(5000)}, {"books": purse(None), "inventory": purse(0)})
@@ -90,7 +98,7 @@ def test_sweeps_last_to_the_end_of_the_day(needed: int, left: int, seconds: int)
 
 
 def test_a_rich_day_is_swept_at_every_slot() -> None:
-    """1,312 items on Inventory's Standard plan are swept each quarter of an hour, on the Free one each half."""
+    """1,312 items on Inventory's Standard plan are swept each quarter of an hour, on the Free one each third slot."""
     midnight = NOON - timedelta(days=1)
-    assert planning.sweep_again(14, purse(2250), midnight) < 900
-    assert 1700 < planning.sweep_again(14, purse(900), midnight) < 1860
+    assert planning.sweep_again(14, purse(2000), midnight) < 900
+    assert 1800 < planning.sweep_again(14, purse(800), midnight) < 2700

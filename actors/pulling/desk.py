@@ -102,6 +102,8 @@ class Desk:
         self.client = client
         self.options = options
         self.apis = apis
+        self.bulk = run.kind != "incremental"
+        """Whether this run leaves the reserve of the day's calls to others."""
         self.picker = Picker(entity)
         self.limit = anyio.CancelScope()
         """Ends the listing when it takes too long."""
@@ -110,11 +112,6 @@ class Desk:
         self._images = images and entity.name == "product"
         self._clock = DatabaseClock()
         self._backlog = Backlog(entity.name, options.backlog, self._waiting)
-
-    @property
-    def bulk(self) -> bool:
-        """Whether this run leaves the reserve of the day's calls to others."""
-        return self.run.kind != "incremental"
 
     @property
     def is_closed(self) -> bool:
@@ -142,7 +139,7 @@ class Desk:
         """What the changes of an answer to a call of that moment have in common."""
         return Asked(
             run_id=self.run.id,
-            priority=FULL if self.run.kind == "full" else INCREMENTAL,
+            priority=FULL if self.bulk and self.run.kind in {"full", "incremental"} else INCREMENTAL,
             correlation_id=self.run.correlation_id,
             observed_at=self._clock.at(asked_at),
             kind=kind,

@@ -173,22 +173,27 @@ async def _changed(desk: Desk, source: Source, place: Place) -> bool:
 async def _whole_or_from_now_on(desk: Desk, source: Source, place: Place, cursor: Cursor) -> bool:
     """The first time everything is a change; beyond the day's calls it begins now, and a full run brings the rest."""
     if await planning.affords_whole(desk, source, cursor):
-        await whole(desk, source, place, complete=False)
+        await _history(desk, source, place)
         return True
     await desk.save_cursor(source, Cursor(desk.client.now()))
     return False
 
 
+async def _history(desk: Desk, source: Source, place: Place) -> None:
+    """List everything for the first time: what a full run does, so this run leaves the reserve alone from here on."""
+    desk.bulk = True
+    await whole(desk, source, place, complete=False)
+
+
 async def _whole_now_and_then(desk: Desk, source: Source, place: Place, cursor: Cursor) -> bool:
     """A source that cannot be asked for changes is listed whole, unless that was done not long ago."""
-    now = await desk.ride(lambda: desk.database.fetchval("SELECT now()"))
-    age = (now - cursor.scanned_at).total_seconds() if cursor.scanned_at else None
+    age = (desk.client.now() - cursor.scanned_at).total_seconds() if cursor.scanned_at else None
     if age is not None and 0 <= age < desk.options.scan_every and not desk.run.args.get("force"):
         await desk.note("skipped", f"listed whole {age / 60:.0f} minutes ago, it tells no changes")
         return True
     if not await planning.affords_whole(desk, source, cursor):
         return False
-    await whole(desk, source, place, complete=False)
+    await (whole(desk, source, place, complete=False) if cursor.scanned_at else _history(desk, source, place))
     return True
 
 

@@ -221,12 +221,19 @@ def allot(plans: Mapping[str, Plan], purses: Mapping[str, Purse], *, insist: boo
     allotted: dict[str, Plan] = {}
     for name, plan in sorted(plans.items(), key=lambda item: item[1].calls):
         apis = {api: _share(share.needed, purses[api], spent[api]) for api, share in plan.apis.items()}
-        short = [(api, share) for api, share in apis.items() if share.left is not None and share.needed > share.left]
+        short = [(api, share) for api, share in apis.items() if not enough(share, details=plan.details)]
         refused = "" if insist else "; ".join(_reason(api, share) for api, share in short)
         allotted[name] = structs.replace(plan, apis=apis, refused=f"{refused}; {INSIST}" if refused else "")
         for api, share in apis.items():
             spent[api] += 0 if refused else share.needed
     return allotted
+
+
+def enough(share: Share, *, details: int) -> bool:
+    """Whether the day has these calls; who only lists takes few, and need not wait for those that are promised."""
+    if share.left is None:
+        return True
+    return share.needed <= share.left + (0 if details else share.waiting)
 
 
 def _share(needed: int, one: Purse, spent: int) -> Share:
@@ -334,15 +341,15 @@ async def affords_whole(desk: Desk, source: Source, cursor: Cursor) -> bool:
     """Whether an incremental run may list this source whole: as a full run it would not begin beyond what is left."""
     if desk.run.resumed or _insists(desk):
         return True
+    one = Cost(api=source.api, records=None, pages=await _pages(desk, source, None), details=0)
     if cursor.scanned_at is None:
-        needed = (await cost(desk, source)).calls
-    else:
-        needed = await _pages(desk, source, None)
+        one = await cost(desk, source)
     own = (await purses(desk, [desk.entity.name]))[source.api]
-    if own.left is None or needed <= own.left:
+    share = Share(**structs.asdict(own), needed=one.calls)
+    if enough(share, details=one.details):
         return True
-    reason = _reason(source.api, Share(**structs.asdict(own), needed=needed))
-    await desk.note("refused", f"{source.list_path}: a whole listing {reason}", "warning", needed=needed, left=own.left)
+    reason = f"{source.list_path}: a whole listing {_reason(source.api, share)}"
+    await desk.note("refused", reason, "warning", needed=share.needed, left=share.left)
     return False
 
 

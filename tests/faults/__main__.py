@@ -16,6 +16,7 @@ import anyio
 import msgspec
 from faults import clocks, contention, disks, neighbours, resources, servers, standby, suites
 from faults.blackhole import blackholed, reset_often, trickled
+from faults.calls import calls_of_a_day
 from faults.convergence import convergence, unguarded
 from faults.doubt import in_doubt
 from faults.fact import Fact
@@ -83,6 +84,7 @@ FACTS: dict[str, Trial] = {
     "descriptors_exhausted": Trial(resources.descriptors_exhausted, {}, {"seconds": 3.0, "lease": 3.0, "before": 0.0}),
     "convergence": Trial(convergence, {"scale": 0.5, "rounds": 8, "records": 25, "late": 20.0}),
     "convergence_unguarded": Trial(unguarded),
+    "calls_of_a_day": Trial(calls_of_a_day, {}, {"plans": ("standard",), "days": 1, "hours": 4}),
     "clock_jumps": Trial(clocks.clock_jumps, {"seconds": 10.0}, {"seconds": 7.0}),
 }
 
