@@ -196,10 +196,12 @@ class Caller:
                 raise SourceRejected(text, status=answer.status, code=verdict.code)
 
     def _close_day(self, api: str, verdict: Verdict) -> None:
-        now = self._clock()
-        told = limiter.observe(self.budgets[api], max(self.budgets[api].limit, 1), 0, verdict.seconds, now)
-        self.budgets[api] = limiter.exhausted(told, now)
-        log.warning("budget.exhausted", api=api, resets_in=round(verdict.seconds))
+        """The day is over; its end is what headers told, of this answer or of one before, else what the pause says."""
+        now, known = self._clock(), self.budgets[api]
+        if known.resets_at <= now:
+            known = limiter.observe(known, max(known.limit, 1), 0, verdict.seconds, now)
+        self.budgets[api] = limiter.exhausted(known, now)
+        log.warning("budget.exhausted", api=api, resets_in=round(known.resets_at - now))
 
     async def _pause(self, verdict: Verdict) -> datetime:
         seconds = verdict.seconds or self._random.uniform(FIRST_DELAY, 4 * FIRST_DELAY)

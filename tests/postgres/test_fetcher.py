@@ -7,8 +7,10 @@ import msgspec
 import pytest
 from fixtures.sandbox import Sandbox
 from fixtures.works import Works
+from structlog.testing import capture_logs
 
 from actors.fetcher import Options
+from actors.zoho.tokens import Standing
 from tds_runtime import breaker
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
@@ -234,6 +236,27 @@ async def test_a_claim_whose_answer_was_lost_is_taken_again(
         await put(works, "invoice", *ids)
         await settled(works, 5, "completed")
     assert lost
+
+
+async def test_a_revoked_token_parks_the_queue(database: Database, sandbox: Sandbox) -> None:
+    """With the credentials refused fetches wait without attempts or leases, one alarm is logged; later they go on."""
+    ids = [one["invoice_id"] for one in sandbox.truth("invoices")][:6]
+    sandbox.control("POST", "/oauth", revoke="all")
+    with capture_logs() as lines:
+        async with Works(database, sandbox, names=["invoice"]).running() as works:
+            await put(works, "invoice", *ids)
+            with anyio.fail_after(10):
+                while works.client.closed_until("books") is None:
+                    await anyio.sleep(0.01)
+            rows = await settled(works, 6, "pending")
+            assert {row["attempt_count"] for row in rows} == {0}
+            assert works.client.statistics().calls["oauth"].calls == 1
+            sandbox.control("POST", "/oauth", restore=True)
+            works.client.oauth._standing = Standing()
+            await database.execute("UPDATE tds_memos SET value = NULL")
+            works.due([("invoice", "fetch")])
+            rows = await settled(works, 6, "completed")
+    assert [line["log_level"] for line in lines if line["event"] == "token.refused"] == ["error"]
 
 
 async def test_the_reserve_is_left_to_changes(database: Database, sandbox: Sandbox) -> None:

@@ -86,6 +86,29 @@ async def test_nothing_changed_costs_one_call(database: Database, sandbox: Sandb
         assert sum(calls(sandbox).values()) == 1
 
 
+async def test_nothing_changed_costs_one_call_an_entity(database: Database, start_sandbox: Any) -> None:
+    """A quiet hour of all thirteen asks each list that has a modified filter or sort once, and nothing else."""
+    with start_sandbox("--no-limits", "--scale", "0.1") as sandbox:
+        async with Works(database, sandbox).running() as works:
+            await _quiet_hour(works, sandbox)
+
+
+async def _quiet_hour(works: Works, sandbox: Sandbox) -> None:
+    await works.ran("all")
+    calls(sandbox)
+    done = await works.ran("all", "incremental")
+    assert (done.status, done.enqueued) == ("completed", 0)
+    assert calls(sandbox) == {
+        "GET /inventory/v1/items": 1,
+        "GET /inventory/v1/salesorders": 1,
+        "GET /inventory/v1/creditnotes": 1,
+        "GET /books/v3/contacts": 2,  # customers and vendors
+        "GET /books/v3/invoices": 1,
+        "GET /books/v3/bills": 1,
+        "GET /books/v3/vendorpayments": 1,
+    }
+
+
 async def test_an_incremental_run_brings_what_changed(database: Database, sandbox: Sandbox) -> None:
     """Edits and new records since the cursor arrive, in few calls; the cursor moves with them."""
     async with Works(database, sandbox, names=["product"]).running() as works:
