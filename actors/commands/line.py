@@ -23,6 +23,7 @@ from actors.commands import (
     schedule,
     sync,
     token,
+    zoho,
 )
 from actors.tree import Config, Trees
 from actors.zoho import absent, entities
@@ -33,7 +34,7 @@ from tds_runtime.cli.status import Thresholds
 def command_line(session: cli.Session[Config]) -> App:
     """Every verb."""
     app = cli.app(session, statements=_statements, thresholds=_thresholds, checks=(checks.target_tables, checks.source))
-    for noun in (sync, schedule, entity):
+    for noun in (sync, schedule, entity, zoho):
         noun.register(app, session)
     for shared in (inbox, audit, alert, breaker, token):
         shared.register(app, session)

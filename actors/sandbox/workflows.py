@@ -68,7 +68,8 @@ class Workflows:
         if event not in hook.events:
             return False
         wanted = [hook.entity] if isinstance(hook.entity, str) else hook.entity
-        return any(name in {"*", entity, kind.module, kind.singular, kind.webhook_key} for name in wanted)
+        known = {"*", entity, kind.module, kind.module.removesuffix("s"), kind.singular, kind.webhook_key}
+        return any(name in known for name in wanted)
 
     def heard(self, module: str, index: int, event: str, *, past: Past | None = None) -> list[int]:
         """Tell every hook that asked for it; users, price lists and branches have no webhooks at all."""

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
+from fixtures.line import Line
 
-from actors import schedules
-from actors.commands.line import command_line
-from actors.tree import Config, tree
-from tds_runtime import cli, intake, runs
-from tds_runtime.cli import Output, Session
+from tds_runtime import intake, runs
 from tds_runtime.database import Database
 from tds_runtime.intake import Delivery
 from tds_runtime.nodes import Node
@@ -24,46 +17,17 @@ from tds_runtime.queue import Change, Completion, Failure, Queue
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
-CONFIGURATION = """\
-[database]
-dsn = "{dsn}"
-[entities]
-directory = "{entities}"
+YEARLY = """\
 [schedule.yearly]
 cron = "0 0 1 1 *"
 run = "pull.full"
-args = {{entity = "user"}}
+args = {entity = "user"}
 """
-
-
-class Line:
-    """A command line over captured streams; each call is a fresh one, in a thread because it runs a loop of its own."""
-
-    def __init__(self, directory: Path, dsn: str) -> None:
-        self.path = directory / "tds.toml"
-        self.path.write_text(CONFIGURATION.format(dsn=dsn, entities=ROOT / "config" / "entities"))
-        self.data = self.notes = ""
-
-    async def __call__(self, *words: str) -> int:
-        return await anyio.to_thread.run_sync(self._run, words)
-
-    async def json(self, *words: str) -> Any:
-        code = await self(*words, "--json")
-        assert code in {0, 3}, self.notes
-        return json.loads(self.data)
-
-    def _run(self, words: Sequence[str]) -> int:
-        stdout, stderr = io.StringIO(), io.StringIO()
-        output = Output(stdout, stderr, {})
-        session = Session(tree, Config, defaults=schedules.defaults, environ={"USER": "tester"}, output=output)
-        code = cli.launch(command_line(session), output, [*words, "--config", str(self.path)])
-        self.data, self.notes = stdout.getvalue(), stderr.getvalue()
-        return code
 
 
 @pytest.fixture
 def line(tmp_path: Path, database_dsn: str) -> Line:
-    return Line(tmp_path, database_dsn)
+    return Line(tmp_path, database_dsn, more=YEARLY)
 
 
 @pytest.fixture
