@@ -23,12 +23,14 @@ from actors.pulling.sift import IMAGE
 from actors.zoho.client import Client
 from actors.zoho.entities import Entities
 from actors.zoho.images import Pictures
+from actors.zoho.metering import metered
 from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out
 from tds_runtime.clock import DatabaseClock
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone, LeaseLost
 from tds_runtime.queue import Queue, Task
+from tds_runtime.running import Cost
 
 T = TypeVar("T")
 
@@ -107,6 +109,7 @@ class Desk:
         self._finished = anyio.Event()
         self._claiming = anyio.CancelScope()
         self._held: dict[int, Task] = {}
+        self._costs: dict[int, Cost] = {}
         self._in_doubt = False
         self._closed: dict[str, float] = {}
         self._backlogs = {entity.name: Backlog(entity.name, self._options.backlog, self._count) for entity in entities}
@@ -236,7 +239,9 @@ class Desk:
     async def _ask(self, tasks: MemoryObjectReceiveStream[Task], answers: MemoryObjectSendStream[Finding]) -> None:
         async with answers:
             async for task in tasks:
-                finding = await self._asker.ask(task)
+                with metered() as meter:
+                    finding = await self._asker.ask(task)
+                self._costs[task.id] = meter.take()
                 if isinstance(finding, Untried):
                     self._close(finding)
                 await answers.send(finding)
@@ -268,7 +273,8 @@ class Desk:
 
     async def _settle_batch(self, batch: list[Finding]) -> None:
         try:
-            settled = await self._ride_out(lambda: settle(self._database, self._queue, batch))
+            costs = self._by_run(batch)
+            settled = await self._ride_out(lambda: settle(self._database, self._queue, batch, costs))
         except LeaseLost as error:
             log.warning("tasks.lost", reason=str(error), tasks=len(batch))
             return
@@ -284,6 +290,15 @@ class Desk:
         log.debug("details.settled", **settled.outcomes)
         if settled.entities:
             self._due([(name, "upsert") for name in settled.entities])
+
+    def _by_run(self, batch: Iterable[Finding]) -> dict[int, Cost]:
+        """What the calls of these cost the runs that they belong to."""
+        costs: dict[int, Cost] = {}
+        for task in (finding.task for finding in batch):
+            cost = self._costs.pop(task.id, Cost())
+            if task.run_id is not None:
+                costs[task.run_id] = costs.get(task.run_id, Cost()) + cost
+        return costs
 
     async def _ride_out(self, operation: Callable[[], Awaitable[T]]) -> T:
         return await ride_out(self._ctx, "database", operation, outages=(DatabaseGone,))

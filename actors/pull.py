@@ -18,6 +18,7 @@ from actors.pulling.listings import Outcome
 from actors.pulling.sift import IMAGE
 from actors.zoho.client import Client
 from actors.zoho.entities import Entities, Entity
+from actors.zoho.metering import Meter, metered
 from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out, running
 from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone, Error, LeaseLost, Outage, code_of
@@ -59,7 +60,7 @@ async def pull(
     """
     apis = {entity.name: entity.sources[0].api for entity in entities} | {IMAGE: "inventory"}
 
-    def desk(run: Claimed, entity: Entity) -> Desk:
+    def desk(run: Claimed, entity: Entity, meter: Meter) -> Desk:
         return Desk(
             ctx,
             run,
@@ -71,6 +72,7 @@ async def pull(
             due=due,
             images=images,
             apis=apis,
+            meter=meter,
         )
 
     await Office(ctx, inbox, database, queue.boot_id, entities, options, desk).open()
@@ -87,7 +89,7 @@ class Office:
         boot_id: str,
         entities: Entities,
         options: Options,
-        desk: Callable[[Claimed, Entity], Desk],
+        desk: Callable[[Claimed, Entity, Meter], Desk],
     ) -> None:
         self._ctx = ctx
         self._inbox = inbox
@@ -205,7 +207,10 @@ class Office:
     async def _expand(self, run: Claimed) -> None:
         names = run.args.get("entities") or [entity.name for entity in self._entities if fits(entity, run.kind)]
         if run.kind == "full":
-            await planning.begin_all([self._desk(run, one) for name in names if (one := self._entities.get(name))])
+            with metered() as meter:
+                known = [one for name in names if (one := self._entities.get(name))]
+                await planning.begin_all([self._desk(run, one, meter) for one in known])
+                await self._ride(lambda: running.spend(self._database, {run.id: meter.take()}))
         log.info("run.expanded", entities=names)
         await self._ride(lambda: self._expanded(run, names))
 
@@ -217,12 +222,25 @@ class Office:
         entity = self._entities.get(run.entity_type)
         if entity is None or not fits(entity, run.kind):
             return await self._fail(run, "unknown_entity", f"there is no {run.kind} run of {run.entity_type}")
-        desk = self._desk(run, entity)
-        if run.listed_at is None and not await self._list(desk):
-            return await self._fail(run, "timeout", f"not listed within {self._options.timeout}")
+        with metered() as meter:
+            desk = self._desk(run, entity, meter)
+            if run.listed_at is None and not await self._metered(desk):
+                return await self._fail(run, "timeout", f"not listed within {self._options.timeout}")
         self._listing.discard(run.id)
         self._woken.set()
         return await self._settle(desk)
+
+    async def _metered(self, desk: Desk) -> bool:
+        """Read the source, and keep what that cost however it ends."""
+        try:
+            listed = await self._list(desk)
+        except DatabaseGone:
+            raise
+        except Error:
+            await desk.spend()
+            raise
+        await desk.spend()
+        return listed
 
     async def _list(self, desk: Desk) -> bool:
         """Read the source; false when that took too long."""

@@ -41,6 +41,16 @@ class Claimed(Struct, frozen=True, kw_only=True):
     enqueued: int
 
 
+class Cost(Struct, frozen=True, kw_only=True):
+    """What calls to a source cost: how many, and bytes of their answers."""
+
+    calls: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(calls=self.calls + other.calls, bytes=self.bytes + other.bytes)
+
+
 class Step(Struct, frozen=True, kw_only=True):
     """What one step of a listing adds; `ids` are what a page of a complete listing saw."""
 
@@ -53,6 +63,7 @@ class Step(Struct, frozen=True, kw_only=True):
     variant: str = ""
     page: int = 0
     ids: Sequence[str] | None = None
+    cost: Cost = Cost()
 
 
 class Ended(Counts, frozen=True, kw_only=True):
@@ -118,8 +129,18 @@ async def advance(connection: Connection, run: Claimed, step: Step) -> None:
         step.variant,
         step.page,
         None if step.ids is None else [storable(one) for one in step.ids],
+        step.cost.calls,
+        step.cost.bytes,
     )
     _held(run, held)
+
+
+async def spend(connection: Connection | Database, costs: Mapping[int, Cost]) -> None:
+    """Add what calls cost to the runs they were made for."""
+    wanted = sorted((run_id, cost) for run_id, cost in costs.items() if cost.calls or cost.bytes)
+    if wanted:
+        ids, calls, sizes = zip(*((run_id, cost.calls, cost.bytes) for run_id, cost in wanted), strict=True)
+        await connection.execute(sql.load("runs/spend"), list(ids), list(calls), list(sizes))
 
 
 async def finish_listing(connection: Connection, run: Claimed, *, candidates: int = 0, alarm: str = "") -> None:

@@ -41,6 +41,8 @@ class Counts(Struct, frozen=True, kw_only=True):
         applied: tasks that are done.
         deferred: tasks that were tried and put off; they go on without the run.
         dead: tasks that ended in the dead letters.
+        calls: made to the source for it, detail calls and repetitions included.
+        bytes: of the answers, unpacked.
         alarm: Why somebody should look although it was completed; "" when nobody need.
     """
 
@@ -53,6 +55,8 @@ class Counts(Struct, frozen=True, kw_only=True):
     applied: int
     deferred: int
     dead: int
+    calls: int
+    bytes: int
     alarm: str
 
 

@@ -19,6 +19,7 @@ from actors.commands import (
     entity,
     inbox,
     init,
+    run,
     sandbox,
     schedule,
     sync,
@@ -34,7 +35,7 @@ from tds_runtime.cli.status import Thresholds
 def command_line(session: cli.Session[Config]) -> App:
     """Every verb."""
     app = cli.app(session, statements=_statements, thresholds=_thresholds, checks=(checks.target_tables, checks.source))
-    for noun in (sync, schedule, entity, zoho):
+    for noun in (sync, run, schedule, entity, zoho):
         noun.register(app, session)
     for shared in (inbox, audit, alert, breaker, token):
         shared.register(app, session)

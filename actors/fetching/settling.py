@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 
 from actors.fetching.asking import Failed, Finding, Found, Gone, Pictured, Refused, Untried
-from tds_runtime import logs, records, sql
+from tds_runtime import logs, records, running, sql
 from tds_runtime.database import Connection, Database
 from tds_runtime.queue import Queue
+from tds_runtime.running import Cost
 from tds_runtime.task import Completion, Failure, Fetched, Task
 
 log = logs.get("fetcher")
@@ -27,8 +28,13 @@ class Settled(Struct, frozen=True, kw_only=True):
     entities: frozenset[str]
 
 
-async def settle(database: Database, queue: Queue, findings: Sequence[Finding]) -> Settled:
-    """Everything these findings mean, in one transaction; leases that were lost meanwhile change nothing."""
+async def settle(
+    database: Database, queue: Queue, findings: Sequence[Finding], costs: Mapping[int, Cost] | None = None
+) -> Settled:
+    """Everything these findings mean, in one transaction; leases that were lost meanwhile change nothing.
+
+    `costs` is what their calls cost, by run.
+    """
     sorted_ = _Sorted(findings)
     async with database.transaction() as connection:
         deletes, graves = await _judge(connection, sorted_.gone)
@@ -44,6 +50,7 @@ async def settle(database: Database, queue: Queue, findings: Sequence[Finding]) 
         for (until, reason), leases in sorted_.refused.items():
             await queue.snooze(leases, until, reason, connection=connection)
         await _keep_pictures(connection, queue, sorted_.pictured)
+        await running.spend(connection, costs or {})  # last: a run's row is waited for by whoever lists it
     return Settled(
         outcomes=sorted_.outcomes(len(deletes), len(graves)),
         entities=frozenset(

@@ -15,6 +15,7 @@ from actors.pulling.backlog import Backlog
 from actors.pulling.sift import Asked, Row
 from actors.zoho.client import Client
 from actors.zoho.entities import Entity, Source
+from actors.zoho.metering import Meter
 from actors.zoho.picking import Picker
 from tds_runtime import Context, logs, records, ride_out, running, sql
 from tds_runtime.clock import DatabaseClock
@@ -22,11 +23,13 @@ from tds_runtime.config import Duration
 from tds_runtime.database import Connection, Database
 from tds_runtime.errors import Outage
 from tds_runtime.queue import Queue
-from tds_runtime.running import Claimed, Cursor, Step
+from tds_runtime.running import Claimed, Cost, Cursor, Step
 from tds_runtime.runs import Level
 from tds_runtime.task import FULL, INCREMENTAL, Change
 
 T = TypeVar("T")
+
+MOST_PICTURES = 10_000
 
 log = logs.get("pull")
 
@@ -94,6 +97,7 @@ class Desk:
         due: Due,
         images: bool,
         apis: Mapping[str, str],
+        meter: Meter,
     ) -> None:
         self.ctx = ctx
         self.run = run
@@ -112,6 +116,7 @@ class Desk:
         self._images = images and entity.name == "product"
         self._clock = DatabaseClock()
         self._backlog = Backlog(entity.name, options.backlog, self._waiting)
+        self._meter = meter
 
     @property
     def is_closed(self) -> bool:
@@ -164,7 +169,8 @@ class Desk:
 
         Raises `Backlogged`, after the step, where its entity does not keep up.
         """
-        enqueued = await self.ride(lambda: self._write(batch))
+        cost = self._meter.take()
+        enqueued = await self.ride(lambda: self._write(batch, cost))
         if enqueued:
             self._due([(self.entity.name, batch.operation)])
         self.ctx.beat()
@@ -187,7 +193,12 @@ class Desk:
         async with self.database.transaction() as connection:
             await running.save_cursor(connection, self.run, source.name, cursor)
 
-    async def _write(self, batch: Batch) -> int:
+    async def spend(self) -> None:
+        """Keep what the calls since the last step cost."""
+        costs = {self.run.id: self._meter.take()}
+        await self.ride(lambda: running.spend(self.database, costs))
+
+    async def _write(self, batch: Batch, cost: Cost) -> int:
         async with self.database.transaction() as connection:
             changes = await self._changes(connection, batch)
             pictures = await self._pictures(connection, batch)
@@ -203,6 +214,7 @@ class Desk:
                 variant=batch.source.name,
                 page=batch.page,
                 ids=[row.id for row in batch.rows] if batch.complete else None,
+                cost=cost,
             )
             await running.advance(connection, self.run, step)
         return len(changes)
@@ -222,6 +234,19 @@ class Desk:
         ids = [row.id for row in batch.rows]
         kept = await connection.fetch(sql.load("images/known", package="actors"), ids)
         return sift.pictures(batch.rows, {row["source_entity_id"]: row["document_id"] for row in kept}, batch.asked)
+
+    async def clear_pictures(self) -> None:
+        """Have the pictures of items removed that are gone; those that go with this run, after the next one."""
+        if self._images:
+            await self.ride(self._clear_pictures)
+
+    async def _clear_pictures(self) -> None:
+        async with self.database.transaction() as connection:
+            gone = await connection.fetch(sql.load("images/gone", package="actors"), MOST_PICTURES)
+            asked = self.asked(anyio.current_time())
+            await self._queue.enqueue(connection, sift.unpictured([row["source_entity_id"] for row in gone], asked))
+        if gone:
+            self._due([(sift.IMAGE, "fetch")])
 
     async def confirm(self, source: Source, ids: Sequence[str]) -> None:
         """Ask for records one by one that a complete listing did not show."""

@@ -22,6 +22,7 @@ from tds_runtime.errors import Outage
 from tds_runtime.running import Cursor
 
 MOST_CANDIDATES = 10_000
+RESUMED = "the listing was not of one piece: what it did not show may have slipped between its parts, and stays"
 
 
 class Place(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -67,7 +68,11 @@ async def full(desk: Desk) -> Outcome:
         if index >= place.source:
             begin = place if index == place.source else Place(source=index)
             await whole(desk, source, begin, complete=True)
-    return Outcome() if desk.run.resumed else await _candidates(desk)
+    await desk.clear_pictures()
+    if not desk.run.resumed:
+        return await _candidates(desk)
+    await desk.note("nothing_deleted", RESUMED)
+    return Outcome()
 
 
 async def whole(desk: Desk, source: Source, place: Place, *, complete: bool, params: Mapping[str, str] = {}) -> None:

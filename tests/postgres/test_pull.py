@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio  # noqa: TID251 - its exception handler is what one test has to calm
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -452,3 +453,128 @@ async def _read(database: Database, run_id: int) -> runs.Run | None:
         return await runs.read(database, run_id)
     except DatabaseGone:
         return None
+
+
+async def test_a_run_says_what_it_cost(database: Database, sandbox: Sandbox) -> None:
+    """Calls of the listing, the count and every detail, and the bytes of their answers, are in the run and its log."""
+    async with Works(database, sandbox, names=["bill", "user"]).running() as works:
+        calls(sandbox)
+        done = await works.ran("bill")
+        made = calls(sandbox)
+        assert made["GET /books/v3/bills/{id}"] == done.applied > 0
+        assert done.calls == sum(made.values())
+        assert done.bytes > 1000 * done.applied
+        last = (await runs.lines(database, done.id))[-1]
+        assert (last.event, last.detail["calls"], last.detail["bytes"]) == ("completed", done.calls, done.bytes)
+        again = await works.ran("bill")
+        assert again.calls == sum(calls(sandbox).values()) == made["GET /books/v3/bills"]
+
+
+async def test_a_failed_run_says_what_it_cost(database: Database, sandbox: Sandbox) -> None:
+    """Calls that were in vain were made all the same."""
+    sandbox.plant("skip_page", path="/items", page=3, times=-1)
+    async with Works(database, sandbox, names=["product"], tries=2).running() as works:
+        calls(sandbox)
+        done = await works.ran("product")
+        assert done.status == "failed"
+        assert done.calls == sum(calls(sandbox).values()) > 1
+
+
+async def _until(works: Works, expected: object, statement: str, *arguments: object) -> None:
+    """Pictures belong to no run: whoever wants to see them looks until they are there."""
+    with anyio.fail_after(30):
+        while await works.column(statement, *arguments) != [expected]:
+            await anyio.lowlevel.checkpoint()
+
+
+async def _pictured(works: Works, count: int) -> None:
+    await _until(works, count, "SELECT count(*) FROM tds_images")
+
+
+async def test_a_picture_goes_with_what_it_shows(database: Database, sandbox: Sandbox, tmp_path: Any) -> None:
+    """Another document id brings the new picture, none removes it, and an item that is gone leaves none behind."""
+    pictured = [item["item_id"] for item in sandbox.truth("items") if item["image_document_id"]]
+    changed, cleared, gone = pictured[:3]
+    async with Works(database, sandbox, names=["product"], directory=tmp_path).running() as works:
+        await works.ran("product")
+        await _pictured(works, len(pictured))
+        calls(sandbox)
+        sandbox.edit("product", ids=[changed], extra={"image_document_id": "another"}, stamp="next")
+        sandbox.edit("product", ids=[cleared], set={"image_name": ""}, stamp="next")
+        sandbox.delete("product", ids=[gone])
+        await works.ran("product")
+        await _pictured(works, len(pictured) - 1)
+        document = "SELECT document_id FROM tds_images WHERE source_entity_id = $1"
+        await _until(works, "another", document, changed)
+        assert calls(sandbox)["GET /inventory/v1/items/{id}/image"] == 1
+        assert await works.column("SELECT is_active FROM products WHERE zoho_item_id = $1", gone) == [False]
+        await works.ran("product")
+        await _pictured(works, len(pictured) - 2)
+        assert {path.stem for path in tmp_path.iterdir()} == set(pictured) - {cleared, gone}
+
+
+async def test_what_is_no_picture_is_not_kept(database: Database, sandbox: Sandbox, tmp_path: Any) -> None:
+    """A page of HTML fails its own task alone: the item is written, and no file is there."""
+    pictured = [item["item_id"] for item in sandbox.truth("items") if item["image_document_id"]]
+    sandbox.plant("html", path=f"/items/{pictured[0]}/image", times=-1)
+    async with Works(database, sandbox, names=["product"], directory=tmp_path, tries=1).running() as works:
+        done = await works.ran("product")
+        assert (done.dead, done.deferred, done.applied) == (0, 0, done.listed)
+        await _pictured(works, len(pictured) - 1)
+        failed = (
+            "SELECT source_entity_id FROM tds_sync_queue_live WHERE entity_type = 'product_image' AND status = 'failed'"
+        )
+        await _until(works, pictured[0], failed)
+        assert {path.stem for path in tmp_path.iterdir()} == set(pictured[1:])
+
+
+@pytest.mark.parametrize("comparator", ["at_or_after", "after"])
+async def test_the_overlap_catches_what_shares_a_stamp(database: Database, sandbox: Sandbox, comparator: str) -> None:
+    """Edits stamped exactly as the cursor, a minute before it, and alike among themselves arrive, each once."""
+    sandbox.switch(modified_comparator=comparator)
+    async with Works(database, sandbox, names=["bill"]).running() as works:
+        await works.ran("bill")
+        [cursor] = await works.column("SELECT modified_at FROM tds_sync_cursors WHERE entity_type = 'bill'")
+        ids = [one["bill_id"] for one in sandbox.truth("bills")][:6]
+        stamps = [cursor, cursor, *[cursor - timedelta(minutes=1)] * 4]
+        for record, stamp in zip(ids, stamps, strict=True):
+            said = stamp.strftime("%Y-%m-%dT%H:%M:%S+0000")
+            sandbox.edit("bill", ids=[record], set={"reference_number": "again"}, stamp=said)
+        done = await works.ran("bill", "incremental")
+        [again] = await works.column("SELECT modified_at FROM tds_sync_cursors WHERE entity_type = 'bill'")
+        assert again >= cursor
+        kept = await works.column("SELECT zoho_bill_id FROM bills WHERE reference_number = 'again'")
+        assert set(kept) == set(ids)
+        assert done.enqueued == done.applied == len(ids)
+        assert (await works.ran("bill", "incremental")).enqueued == 0
+
+
+async def test_stock_by_location_comes_in_either_form(database: Database, sandbox: Sandbox) -> None:
+    """Legacy warehouses say the same as locations: the same content, and a move arrives in the same rows."""
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        ids = [one["item_id"] for one in sandbox.truth("items")][:50]
+        await works.ran("product")
+        assert (await works.ran("product", "stock", ids=ids)).applied > 0
+        stocked = "SELECT DISTINCT zoho_item_id FROM product_stock ORDER BY 1 LIMIT 1"
+        [item] = await works.column(stocked)
+        total = "SELECT sum(stock_quantity) FROM product_stock WHERE zoho_item_id = $1"
+        [before] = await works.column(total, item)
+        sandbox.switch(stock_places="warehouses")
+        assert (await works.ran("product", "stock", ids=ids)).enqueued == 0
+        sandbox.control("POST", "/stock", moves=[{"id": item, "quantity": 7}])
+        assert (await works.ran("product", "stock", ids=ids)).applied == 1
+        assert await works.column(total, item) == [before + 7]
+
+
+async def test_a_record_that_fails_validation_is_alone(database: Database, sandbox: Sandbox) -> None:
+    """One price that is no number: that item is a dead letter that names the column, every other item is written."""
+    [bad] = sandbox.edit("product", count=1, extra={"rate": "a lot"}, stamp="next")
+    total = len(sandbox.truth("items"))
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        done = await works.ran("product")
+        assert (done.status, done.listed, done.dead, done.applied) == ("completed", total, 1, total - 1)
+        [reason] = await works.column(
+            "SELECT error_message FROM tds_sync_queue WHERE status = 'dead_letter' AND source_entity_id = $1", bad["id"]
+        )
+        assert reason == "price is text of 5 characters, not a number"
+        assert await works.column("SELECT count(*) FROM products") == [total - 1]

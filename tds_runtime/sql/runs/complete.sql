@@ -22,4 +22,5 @@ UPDATE tds_sync_runs AS r
   FROM live
  WHERE r.id = $1 AND r.fence = $2 AND r.status = 'running'
 RETURNING r.listed, r.unchanged, r.enqueued, r.coalesced, r.candidates, r.applied, r.deferred, r.dead, r.alarm, r.pages,
+          r.calls, r.bytes,
           extract(epoch FROM r.completed_at - r.started_at)::float8 AS seconds;
