@@ -6,7 +6,6 @@ held. Two batches are in flight, so that Postgres works while Python maps.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,6 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 from msgspec import Struct
 
+from actors.drift import Drift
 from actors.messages import Wake
 from actors.refusals import TargetUnfit
 from actors.settlement import Prepared, Settled, Settlement
@@ -27,7 +27,6 @@ from tds_runtime.queue import Options, Queue, Task
 from tds_runtime.trial import SUSPECT, Suspects
 
 _LOOK = 0.1  # seconds between looks at the lease; a look compares two numbers, and a start waits for it
-_MOST_DRIFT = 200
 _LISTED = 10
 
 
@@ -87,14 +86,17 @@ async def entity_sync(
     """
     ctx.ready()
     settlement = Settlement(entity, database, queue)
-    sync = _Sync(ctx, entity, queue, settlement=settlement, holds_lease=holds_lease, observe=observe)
+    drift = Drift(entity.name, anyio.current_time)
+    sync = _Sync(ctx, entity, queue, settlement=settlement, drift=drift, holds_lease=holds_lease, observe=observe)
     with suppress(Outage):  # only raised when the actor is to stop
         await sync.give_back()
         await sync.inspect(database)
         await sync.drain()
+        await sync.note_drift(database)
         while not inbox.ended:
             await inbox.receive(within=idle)
             await sync.drain()
+            await sync.note_drift(database)
 
 
 class _Sync:
@@ -105,6 +107,7 @@ class _Sync:
         queue: Queue,
         *,
         settlement: Settlement,
+        drift: Drift,
         holds_lease: Callable[[], bool],
         observe: Callable[[Synced], None],
     ) -> None:
@@ -119,7 +122,7 @@ class _Sync:
         self._working = 0
         self._in_doubt = False
         self._unfit: TargetUnfit | None = None
-        self._drift: set[str] = set()
+        self._drift = drift
 
     async def give_back(self) -> None:
         """Return to the queue what an earlier incarnation of this actor held."""
@@ -141,6 +144,11 @@ class _Sync:
         found = await ride_out(self._ctx, "database", faults)
         if found:
             raise TargetUnfit("; ".join(found))
+
+    async def note_drift(self, database: Database) -> None:
+        """Keep how often which keys were seen that the mapping does not know."""
+        if self._drift.is_due:
+            await ride_out(self._ctx, "database", lambda: self._drift.write(database))
 
     async def drain(self) -> None:
         """Settle until a claim comes back empty; what was claimed without our hearing of it is taken again."""
@@ -276,7 +284,7 @@ class _Sync:
             rows=settled.rows,
             altered=len(settled.altered),
             seconds=seconds,
-            drift=self._new_keys(prepared),
+            drift=self._drift.add(work.mapped.unknown for work in prepared.works if work.mapped),
         )
         self._observe(synced)
         self._tell(synced, settled)
@@ -289,14 +297,6 @@ class _Sync:
         self._log.info(
             "batch.settled", tasks=synced.tasks, rows=synced.rows, seconds=round(synced.seconds, 4), **synced.outcomes
         )
-
-    def _new_keys(self, prepared: Prepared) -> tuple[str, ...]:
-        found = Counter(key for work in prepared.works if work.mapped for key in work.mapped.unknown)
-        new = [key for key in found if key not in self._drift]
-        if len(self._drift) < _MOST_DRIFT:
-            self._drift.update(new)
-            return tuple(sorted(new))
-        return ()
 
 
 def _correlation(tasks: Iterable[Task]) -> dict[str, Any]:
