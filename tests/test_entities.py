@@ -7,6 +7,8 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors.zoho import entities
 from actors.zoho.documents import RecordInvalid
@@ -281,6 +283,7 @@ def refused(directory: Path) -> list[str]:
         ("required = true", 'equals = "a"', "equals makes a boolean"),
         ("required = true", 'type = "numeric", default = "x"', "is text of 1 characters, not a number"),
         ("required = true", 'references = "widgt"', "there is no entity widgt"),
+        ("required = true", "measure = true", "a text has no sum"),
         ("required = true", 'typ = "text"', "there is no setting columns.name.typ"),
         ("required = true", 'type = "decimal"', "columns"),
     ],
@@ -396,3 +399,61 @@ def test_documents_say_nothing_twice(shipped: Entities) -> None:
     names: list[Any] = [table.name for table in shipped.tables]
     assert len(names) == len(set(names))
     assert names.index("invoices") < names.index("invoice_lines")
+
+
+CHILD = """
+[[children]]
+table = "widget_parts"
+path = "parts"
+key_column = "zoho_part_id"
+parent_column = "widget_id"
+{more}
+[children.columns]
+part = {{ path = "part", references = "{references}" }}
+"""
+
+
+def test_what_a_child_refers_to_must_be_there(directory: Path) -> None:
+    """A misspelt entity in a child's column is found as well, with what was meant."""
+    (directory / "widget.toml").write_text(SMALL + CHILD.format(more="", references="widgt"))
+    with pytest.raises(ConfigError) as error:
+        entities.load(directory)
+    [problem] = error.value.problems
+    assert (problem.message, problem.hint) == ("there is no entity widgt", "did you mean widget?")
+    assert (problem.line, problem.source_line[:6]) == (24, "part =")
+
+
+def test_a_child_cannot_hang_on_an_id_that_is_not_there(directory: Path) -> None:
+    """Without a local id of its parent a child has nothing to refer to; that is said, and no crash."""
+    text = SMALL.replace('table = "widgets"', 'table = "widgets"\nlocal_id = ""')
+    (directory / "widget.toml").write_text(text + CHILD.format(more='parent = "local"', references="widget"))
+    assert "the target has no local_id to refer to" in refused(directory)[0]
+
+
+@given(st.data())
+def test_a_mutilated_mapping_is_refused_or_compiled(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Whatever is cut out of a mapping or put into it, loading it names places in the file and never just breaks."""
+    text = (ROOT / "config" / "entities" / "payment.toml").read_text()
+    lines = text.splitlines()
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(lines) - 1))
+        words = st.sampled_from(
+            ["", 'x = "y"', "[[children]]", "type = 5", "local_id = ''", "[columns]", "range = [1, 0]"]
+        )
+        lines[place] = data.draw(words)
+    directory = tmp_path_factory.mktemp("mutilated")
+    (directory / "payment.toml").write_text("\n".join(lines))
+    try:
+        problems = [] if len(entities.load(directory)) == 1 else None
+    except ConfigError as error:
+        problems = [problem for problem in error.problems if not problem.line]
+    assert problems == []
+
+
+def test_only_mappings_are_read(directory: Path) -> None:
+    """A page beside the mappings, or a file of an editor, is no entity."""
+    (directory / "README.md").write_text("# Mappings\n")
+    (directory / "widget.toml~").write_text("broken")
+    assert entities.load(directory).names == ("widget",)

@@ -266,6 +266,9 @@ def _field(name: str, column: mapping.Column) -> Field:
         default=default_of(column),
         references=column.references,
         measure=column.measure,
+        longest=column.max_length,
+        scale=column.scale,
+        range=None if column.range is None else (column.range[0], column.range[1]),
     )
 
 

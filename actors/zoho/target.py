@@ -41,6 +41,7 @@ class Field(Struct, frozen=True, kw_only=True):
     Attributes:
         facet: The facet it belongs to; empty for the column that keeps unknown keys, which belongs to none.
         local: Whether it is the ERP's own once the row exists.
+        longest, scale, range: What the mapping lets through; None where it sets no end.
     """
 
     name: str
@@ -51,6 +52,9 @@ class Field(Struct, frozen=True, kw_only=True):
     default: object = None
     references: str = ""
     measure: bool = False
+    longest: int | None = None
+    scale: int | None = None
+    range: tuple[float, float] | None = None
 
     @property
     def quoted(self) -> str:
