@@ -26,6 +26,7 @@ from faults.mutants import caught
 from faults.owners import owners_of
 from faults.place import ground, place
 from faults.poison import fifty_at_once, poison
+from faults.pulls import pull_sweep
 from faults.sweep import life, sweep, trip
 from msgspec import Struct
 
@@ -56,6 +57,7 @@ FACTS: dict[str, Trial] = {
     "sweep_pools": Trial(
         sweep, {"scenario": life, "actions": ("reset", "close"), "connections": 4}, {"connections": 4}
     ),
+    "sweep_pull": Trial(pull_sweep, {}, {"actions": ("reset",), "points": ("sent",)}),
     "sweep_blackhole": Trial(sweep, {"scenario": trip, "actions": ("blackhole",)}, {"actions": ("blackhole",)}),
     "doubt": Trial(in_doubt, {"commits": 500}, {"commits": 40}),
     "blackhole": Trial(blackholed, {"seconds": 10}, {"seconds": 5}),
