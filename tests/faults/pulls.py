@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -24,9 +24,11 @@ from faults.sweep import POINTS, QUIETLY, REHEARSALS, TRIES, Strike
 from faults.wire import through
 from fixtures.sandbox import Sandbox, running_sandbox
 
+from actors.pulling.desk import Batch, Desk
 from actors.zoho import absent, entities
-from tds_runtime import runs
+from tds_runtime import running, runs
 from tds_runtime.database import Database, Options
+from tds_runtime.running import Cost, Step
 
 ASIDE = QUIETLY | {
     "runs/claim", "runs/return_lost", "runs/close_parents", "runs/outstanding", "upstreams/ensure",
@@ -50,6 +52,18 @@ api_url = "{0.api}"
 calls_per_minute = 0
 page_size = 5
 """
+
+
+def keep_the_place_apart() -> None:
+    """Make a daemon that commits where a run goes on before it commits what was found there."""
+    honest = Desk._write
+
+    async def apart(self: Desk, batch: Batch, cost: Cost) -> int:
+        async with self.database.transaction() as connection:
+            await running.advance(connection, self.run, Step(position=batch.position))
+        return await honest(self, batch, cost)
+
+    Desk._write = apart  # type: ignore[method-assign] # the patch
 
 
 class Ground:
@@ -123,7 +137,7 @@ class Ground:
 
 
 @asynccontextmanager
-async def grounded(place: Place) -> AsyncIterator[Ground]:
+async def grounded(place: Place, *, mutant: str = "") -> AsyncIterator[Ground]:
     """A fresh database, a small sandbox, and a daemon that knows users alone."""
     dsn = await place.database()
     alone = place.directory / "users"
@@ -145,7 +159,7 @@ async def grounded(place: Place) -> AsyncIterator[Ground]:
             (text[:begin] + SOURCE.format(sandbox.announced) + text[end:]).replace(str(place.entities), str(alone))
         )
         async with Database(Options(dsn=dsn)).opened() as database:
-            stage = Stage(place, dsn, path, wire, history)
+            stage = Stage(place, dsn, path, wire, history, mutant=mutant)
             try:
                 await stage.start()
                 yield Ground(stage, wire, database, sandbox)
@@ -155,7 +169,12 @@ async def grounded(place: Place) -> AsyncIterator[Ground]:
 
 
 async def pull_sweep(
-    place: Place, *, actions: Sequence[Action] = ("call", "reset"), points: Sequence[Point] = POINTS
+    place: Place,
+    *,
+    actions: Sequence[Action] = ("call", "reset"),
+    points: Sequence[Point] = POINTS,
+    among: Collection[str] = (),
+    mutant: str = "",
 ) -> Fact:
     """Strike at every round trip of a full run of a few pages.
 
@@ -163,11 +182,13 @@ async def pull_sweep(
         place: where.
         actions: call is SIGKILL.
         points: before the request is passed on, when the server has it, when its answer is there.
+        among: of these operations only; all when nothing is said.
+        mutant: what is wrong with the daemon, to see that it is noticed.
     """
     began = time.monotonic()
-    async with grounded(place) as ground:
+    async with grounded(place, mutant=mutant) as ground:
         await ground.perform()
-        trips = await ground.rehearse()
+        trips = [one for one in await ground.rehearse() if not among or one[0] in among]
         strikes = [Strike(*one, point, action) for action in actions for one in trips for point in points]
         passed_by = [strike for strike in strikes if not await ground.strike(strike)]
         figures: dict[str, int | float | str] = {

@@ -22,3 +22,14 @@ async def test_a_pull_survives_the_end_of_its_daemon(ground: Place) -> None:
     fact = await pull_sweep(ground, actions=("call",), points=("replied",))
     print(fact.figures)  # noqa: T201 - the same
     assert fact.passed, fact.figures
+
+
+@pytest.mark.timeout(600)  # the same
+async def test_the_sweep_notices_a_place_that_is_kept_apart(ground: Place) -> None:
+    """A daemon that commits where it goes on before what it found there loses a page, and that is seen."""
+    fact = await pull_sweep(
+        ground, actions=("call",), points=("replied",), among=("COMMIT",), mutant="faults.pulls:keep_the_place_apart"
+    )
+    assert not fact.passed
+    assert fact.figures["wrong"]
+    assert not fact.figures["points_never_struck"]
