@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
+from fixtures.mappings import with_one_more
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -457,3 +459,22 @@ def test_only_mappings_are_read(directory: Path) -> None:
     (directory / "README.md").write_text("# Mappings\n")
     (directory / "widget.toml~").write_text("broken")
     assert entities.load(directory).names == ("widget",)
+
+
+def test_the_example_of_the_page_is_a_mapping(tmp_path: Path) -> None:
+    """What the page beside the mappings shows loads with the thirteen, and says what its comments say."""
+    loaded = entities.load(with_one_more(tmp_path))
+    assert len(loaded) == 14
+    order = loaded["purchase_order"]
+    line = {"line_item_id": "9", "quantity": 2, "rate": 10.05}
+    body = {
+        "purchaseorder_id": "1",
+        "purchaseorder_number": " PO-1 ",
+        "status": "OPEN",
+        "total": "",
+        "line_items": [line],
+    }
+    mapped = order.map(json.dumps(body).encode(), "detail")
+    values = dict(zip(order.target.names[1:], mapped.values, strict=True))
+    assert (values["number"], values["status"], values["total"]) == ("PO-1", "open", Decimal(0))
+    assert mapped.children["purchase_order_lines"]["9"] == (1, None, Decimal(2), Decimal("10.05"))

@@ -106,7 +106,8 @@ HOT: dict[str, tuple[Any, ...]] = {
     "nodes/leave": ("node",),
     "runs/claim": ("node", 10),
     "runs/outstanding": (1, 1),
-    "runs/progress": (1, 1, "{}", 1, 1, 1, 1, 1, "", 1, ["1"]),
+    "runs/progress": (1, 1, "{}", 1, 1, 1, 1, 1, "", 1, ["1"], 1, 1),
+    "runs/spend": ([1], [1], [1]),
     "intake/take_events": (WORDS, WORDS),
     "intake/name_events": (WORDS, WORDS, IDS),
     "intake/store": (
