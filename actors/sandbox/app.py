@@ -134,14 +134,17 @@ class App:
 
     def _authorized(self, call: Call, *, shift: int = 0) -> Answer:
         stage = self._stage
-        token = stage.accounts.holder(call.headers.get(b"authorization", b""), bearer=stage.switches.bearer_accepted)
+        header = call.headers.get(b"authorization", b"")
+        token = stage.accounts.holder(header, bearer=stage.switches.bearer_accepted)
         if token is None:
+            if not header and "authtoken" in call.query:  # what clients sent before OAuth
+                return failure(401, 14, REJECTED[14])
             return failure(401, stage.switches.expired_token_code, REJECTED[stage.switches.expired_token_code])
         kind = stage.world.catalogue.named(call.parts[0]) if call.parts else None
         areas = {kind.scope, kind.module} if kind else {"settings"}
         if not allowed(token, call.api, areas, call.method):
             return failure(401, 57, UNAUTHORIZED)
-        organization = call.query.get("organization_id")
+        organization = call.organization
         if organization and organization != ORGANIZATION_ID and call.parts[:1] != ("organizations",):
             return failure(400, 6041, f"This user is not associated with the CompanyID/CompanyName:{organization}.")
         try:

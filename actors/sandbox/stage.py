@@ -14,6 +14,7 @@ from actors.sandbox.limits import Limits, Rules
 from actors.sandbox.listing import Listing
 from actors.sandbox.oauth import Accounts
 from actors.sandbox.options import Options, Switches
+from actors.sandbox.parts import Parts
 from actors.sandbox.reads import Reads
 from actors.sandbox.webhooks import Post
 from actors.sandbox.workflows import Workflows
@@ -28,7 +29,7 @@ class Stage:
         self.options = options
         self._api_url = api_url
         self.clock = clock or Clock(options.time_zone)
-        self.switches = Switches()
+        self.switches = options.switches
         self.post = Post(self.clock, lambda: self.switches, capped=lambda: self.limits.rules.enabled)
         self._build()
 
@@ -44,7 +45,8 @@ class Stage:
         )
         self.world = World(options, self.clock, lambda: self.switches)
         self.documents = Documents(self.world, edition=options.edition, cache_bytes=options.cache_mb << 20)
-        self.drawers = Drawers(self.clock)
+        self.parts = Parts(self.clock)
+        self.drawers = Drawers(self.clock, self.parts, edition=options.edition)
         self.workflows = Workflows(self.world, self.documents, self.post, self.drawers, lambda: self.switches)
         self.desk = Desk(self.world, self._hear)
         self.listing = Listing(self.world, self.documents, lambda: self.switches)
@@ -53,6 +55,7 @@ class Stage:
             self.documents,
             self.listing,
             self.drawers,
+            self.parts,
             edition=options.edition,
             switches=lambda: self.switches,
         )
@@ -62,6 +65,7 @@ class Stage:
             self.documents,
             reads=self.reads,
             drawers=self.drawers,
+            parts=self.parts,
             switches=lambda: self.switches,
         )
 
@@ -77,7 +81,7 @@ class Stage:
     def reset(self) -> None:
         """Everything as at the start; letters that wait are still sent."""
         self.faults.remove()
-        self.switches = Switches()
+        self.switches = self.options.switches
         self.clock.reset()
         self.post.reset()
         self._build()
