@@ -84,6 +84,8 @@ class Drawers:
             return printed({}, "pdf")
         if rest[0] in PART_NAMES:
             return self._parts.everywhere(module, rest[0], "".join(rest[1:2]))
+        if rest[-1] == "me":
+            return success({named(module)[1]: {}})
         return success({rest[-1]: []})
 
     def _list(self, call: Call, module: str) -> Answer:

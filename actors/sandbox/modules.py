@@ -22,12 +22,13 @@ NAMES: dict[str, tuple[str, str, str]] = {
     "recurringbills": ("recurring_bills", "recurring_bill", ""),
     "recurringexpenses": ("recurring_expenses", "recurring_expense", ""),
     "timeentries": ("time_entries", "time_entry", ""),
-    "employees": ("employees", "employee", ""), "creditnodes": ("creditnodes", "creditnode", ""),
+    "employees": ("employees", "employee", ""), "fixedassettypes": ("fixed_asset_types", "fixed_asset_type", ""),
+    "serialnumbers": ("serial_numbers", "serial_number", ""), "creditnodes": ("creditnodes", "creditnode", ""),
     "salespersons": ("data", "salesperson", "salesperson_id"), "categories": ("categories", "category", ""),
     "salesreturnreceives": ("salesreturnreceives", "salesreturnreceive", "receive_id"),
     "purchasereceives": ("purchasereceives", "purchasereceive", "receive_id"),
     "fields": ("fields", "field", ""),
-    "basecurrencyadjustment": ("base_currency_adjustments", "base_currency_adjustment", ""),
+    "basecurrencyadjustment": ("base_currency_adjustments", "data", "base_currency_adjustment_id"),
     "reportingtags": ("reporting_tags", "reporting_tag", "tag_id"), "webhooks": ("webhooks", "webhook", ""),
     "workflows": ("workflows", "workflow", ""), "custommodules": ("custommodules", "custommodule", "module_id"),
     "autoreminders": ("autoreminders", "autoreminder", ""),
@@ -36,14 +37,16 @@ NAMES: dict[str, tuple[str, str, str]] = {
 }  # fmt: skip
 PLAIN = frozenset({
     "estimates", "expenses", "journals", "projects", "tasks", "packages", "retainerinvoices", "salesreceipts",
-    "deliverychallans", "documents", "customerdebitnotes", "customviews", "fixedassets", "fixedassettypes", "brands",
+    "deliverychallans", "documents", "customerdebitnotes", "customviews", "fixedassets", "brands",
     "bundles", "templates", "emailtemplates", "custombuttons", "crm", "autonumbers", "inventoryreasons", "units",
-    "purchase_receives", "cm", "picklists", "putaways", "movementorders", "stockcounts", "serialnumbers", "batches",
+    "purchase_receives", "cm", "picklists", "putaways", "moveorders", "stockcounts", "batches",
+    "storagelocations", "storagezones", "unitgroups",
 })  # fmt: skip
 # What a path that is spelt below another module means.
 PLACES: dict[tuple[str, str], tuple[str, ...]] = {
     ("bankaccounts", "rules"): ("bankrules",),
     ("projects", "timeentries"): ("timeentries",), ("banktransactions", "uncategorized"): ("banktransactions",),
+    ("items", "batches"): ("batches",), ("items", "serialnumbers"): ("serialnumbers",),
     ("taxes", "taxauthorities"): ("taxauthorities",), ("taxes", "taxexemptions"): ("taxexemptions",),
     ("taxes", "taxgroup"): ("taxgroups",),
 }  # fmt: skip

@@ -18,14 +18,18 @@ NAMES: dict[str, tuple[str, str, str]] = {
     "address": ("addresses", "address_info", "address_id"),
     "emailhistory": ("email_history", "email", "mailhistory_id"),
     "templates": ("templates", "template", "template_id"), "users": ("users", "user", "user_id"),
-    "tasks": ("task", "task", "task_id"), "exchangerates": ("exchange_rates", "exchange_rate", "exchange_rate_id"),
+    "tasks": ("tasks", "task", "task_id"), "exchangerates": ("exchange_rates", "exchange_rate", "exchange_rate_id"),
     "transactions": ("transactions", "transaction", "transaction_id"),
     "matching": ("matching_transactions", "transaction", "transaction_id"),
     "match": ("matching_transactions", "transaction", "transaction_id"),
     "statement": ("statement", "statement", "statement_id"), "documents": ("documents", "document", "document_id"),
     "expenses": ("expensehistory", "expense", "expense_id"),
     "bills": ("bills_credited", "bill", "vendor_credit_bill_id"),
-    "invoices": ("invoices", "invoice", "invoice_id"),
+    "invoices": ("invoices", "invoice", "invoice_id"), "forecast": ("data", "data", ""),
+    "receivables": ("unused_credits_receivable", "unused_credit", ""),
+    "retainerpayments": ("unused_credits_receivable", "unused_credit", ""),
+    "history": ("asset_history", "asset_history", ""), "unitconversions": ("unit_conversions", "unit_conversion", ""),
+    "defaultstoragemapping": ("default_storage_location_mapping", "mapping", ""),
 }  # fmt: skip
 OTHERWISE: dict[tuple[str, str], tuple[str, str, str]] = {
     ("contacts", "comments"): ("contact_comments", "comment", "comment_id"),
@@ -66,14 +70,14 @@ class Parts:
         if own is not None and not isinstance(own, list):
             return success({plural: own})
         rows = [*(own or ()), *self._kept[module, record_id, name].values()]
-        if len(rest) == 1:
+        if len(rest) == 1 or (not id_key and not rest[1].isdecimal()):
             return success({plural: rows, "page_context": one_page(len(rows))})
         for row in rows:
             if row.get(id_key) == rest[1]:
                 return success({singular: row})
-        if name == "statement":
-            return success({"statement": {}})
-        raise missing()
+        if rest[1].isdecimal():
+            raise missing()
+        return success({rest[-1] if name not in NAMES else plural: []})
 
     def everywhere(self, module: str, name: str, part_id: str = "") -> Answer:
         """Such a part of any record: `/creditnotes/refunds`, or one by its id."""

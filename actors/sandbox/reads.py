@@ -120,6 +120,10 @@ class Reads:
             index = self.found(kind, kind.record_id(kind.owner(call.parts[2])))
             person = self._documents.document(kind.module, index, call.api, "detail")["contact_persons"]
             return success({"contact_person": person[0]}) if person else None
+        if name in {"batches", "serialnumbers"}:
+            return self._drawers.get(call)
+        if name == "transactions" and len(call.parts) > 2:  # noqa: PLR2004 - of which module
+            return success({call.parts[2]: []})
         return self._parts.everywhere(kind.module, name, "".join(call.parts[2:3])) if name in PART_NAMES else None
 
     def _part(self, call: Call, kind: Kind, index: int) -> Answer:
