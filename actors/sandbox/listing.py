@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from itertools import islice
 
@@ -74,7 +75,7 @@ class Listing:
         self._world = world
         self._documents = documents
         self._switches = switches
-        self._views: dict[str, dict[tuple[object, ...], list[int]]] = {}
+        self._views: dict[str, dict[tuple[object, ...], array[int]]] = {}
         world.on_change.append(self._forget)
 
     def _forget(self, module: str, _index: int) -> None:
@@ -172,15 +173,15 @@ class Listing:
             order = self._world.order(kind.module, asked.column)
             return order.part(start, start + asked.per_page, descending=asked.descending), len(order)
         view = self._view(kind, asked)
-        return view[start : start + asked.per_page], len(view)
+        return view[start : start + asked.per_page].tolist(), len(view)
 
-    def _view(self, kind: Kind, asked: Asked) -> list[int]:
+    def _view(self, kind: Kind, asked: Asked) -> array[int]:
         views = self._views.setdefault(kind.module, {})
         key = (asked.column, asked.descending, asked.since, asked.tests)
         if key not in views:
             if len(views) > 64:  # noqa: PLR2004 - cursors move on: old views would only pile up
                 views.clear()
-            views[key] = self._filtered(kind, asked)
+            views[key] = array("I", self._filtered(kind, asked))
         return views[key]
 
     def _filtered(self, kind: Kind, asked: Asked) -> list[int]:

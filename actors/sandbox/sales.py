@@ -30,6 +30,11 @@ def dated(ground: Ground, facts: Facts) -> Facts:
     }  # fmt: skip
 
 
+def drawn_at(ground: Ground, kind: Kind, index: int) -> int:
+    """When a seeded document was made whose first draw says so; told without the rest of it."""
+    return created_at(ground, kind, index, Draws(ground.seed, kind.code, index).below(1000))
+
+
 def totalled(facts: Facts) -> None:
     """Sub total and total from the lines and the charges."""
     facts["sub_total"] = added_up(facts["lines"])
@@ -181,6 +186,13 @@ class Invoices:
         self._shapes = Shapes("invoices")
         self._lines = Lines(ground, items, kind)
         self._orders = orders
+
+    def created(self, index: int) -> int:
+        """When the seeded invoice was made: after its order, if it has one."""
+        draws = Draws(self._ground.seed, self.kind.code, index)
+        if self._orders.invoiced(index):
+            return drawn_at(self._ground, self._orders.kind, index) + draws.between(300, DAY)
+        return drawn_at(self._ground, self.kind, index)
 
     def generate(self, index: int) -> Facts:
         facts = self.blank(index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from random import Random
 
 from actors.sandbox.clock import Clock
 from actors.sandbox.desk import Desk
@@ -36,6 +37,7 @@ class Stage:
     def _build(self) -> None:
         options = self.options
         self.latency = options.latency_ms / 1000
+        self.random = Random(options.seed)  # noqa: S311 - repeatable choices of the control API
         self.calls: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
         self.faults = Faults()
