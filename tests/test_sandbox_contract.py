@@ -64,7 +64,7 @@ FACTS: dict[int, tuple[str, ...]] = {
          "webhooks.timeout_is_a_switch", "webhooks.success_criterion_is_a_switch", "webhooks.daily_cap"),
     41: ("webhooks.delete_webhook",),
     42: ("limits.hundred_calls_a_minute", "limits.errors_count"),
-    43: ("documents.india_edition_adds_its_keys",),
+    43: ("documents.india_edition_adds_its_keys", "documents.other_editions_have_no_indian_keys"),
 }  # fmt: skip
 # switch: the test that runs it both ways
 OPEN_POINTS = {

@@ -27,6 +27,7 @@ from actors.sandbox.spoiling import (
 from actors.sandbox.stage import Stage
 
 MOST_BODY = 16 << 20
+BODY = frozenset({b"content-length", b"transfer-encoding"})
 REJECTED = {57: UNAUTHORIZED, 14: "Invalid value passed for authtoken."}
 
 
@@ -66,17 +67,17 @@ class App:
 
     async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
         stage = self._stage
-        found = split_path(scope["path"])
+        found, headers = split_path(scope["path"]), dict(scope["headers"])
+        # A body must be read, whoever sends it: one left unread resets the connection under its sender.
+        body = await _read(receive) if scope["method"] != "GET" or not BODY.isdisjoint(headers) else b""
         if found is None:
             await self._send(send, unknown_path().answer, ())
             return
         api, parts = found
         method: str = scope["method"]
-        query, headers = parse_query(scope["query_string"]), dict(scope["headers"])
-        call = Call(method=method, api=api, parts=parts, query=query, headers=headers)
+        query = parse_query(scope["query_string"])
+        call = Call(method=method, api=api, parts=parts, query=query, headers=headers, body=body)
         stage.calls[call.endpoint] += 1
-        if method != "GET":
-            call.body = await _read(receive)
         stage.limits.in_flight += 1
         try:
             await self._answered(call, scope["path"], receive, send)

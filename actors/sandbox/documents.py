@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from actors.sandbox.clock import Clock
-from actors.sandbox.editions import added_keys
+from actors.sandbox.editions import added_keys, added_to_lines
 from actors.sandbox.entity import Facts
 from actors.sandbox.shapes import Document, number
 from actors.sandbox.world import Past, World
@@ -71,6 +71,7 @@ class Documents:
         document = entity.row(facts, api) if form == "row" else entity.detail(facts, api)
         if self._edition == "in":
             document |= added_keys(module, facts)
+            added_to_lines(document)
         if "written" in facts:
             written = facts["written"]
             document |= {key: fitted(document[key], written[key]) for key in written if key in document}

@@ -130,7 +130,6 @@ class Drawers:
         if not rest:
             if call.method == "POST":
                 return self._create(call, module)
-            self._kept.setdefault(module, {})["0"] = call.document()
             return success({}, f"The {label} has been updated.")
         record = self._kept.get(module, {}).get(rest[0])
         if record is None:

@@ -71,7 +71,7 @@ class Parts:
             return success({plural: own})
         rows = [*(own or ()), *self._kept[module, record_id, name].values()]
         if len(rest) == 1 or (not id_key and not rest[1].isdecimal()):
-            return success({plural: rows, "page_context": one_page(len(rows))})
+            return success({plural: rows, "page_context": one_page(name, len(rows))})
         for row in rows:
             if row.get(id_key) == rest[1]:
                 return success({singular: row})
@@ -85,7 +85,7 @@ class Parts:
         kept = (rows for (owner, _, part), rows in self._kept.items() if (owner, part) == (module, name))
         found = {key: row for rows in kept for key, row in rows.items()}
         if not part_id:
-            return success({plural: [*found.values()], "page_context": one_page(len(found))})
+            return success({plural: [*found.values()], "page_context": one_page(name, len(found))})
         if part_id not in found:
             raise missing()
         return success({singular: found[part_id]})
@@ -163,20 +163,28 @@ class Parts:
         return {id_key: f"5260819{self._made:012d}", **body}
 
 
-def one_page(count: int) -> Document:
+def one_page(name: str, count: int) -> Document:
     """The page context of a part: all of it on one page."""
-    return {"page": 1, "per_page": max(200, count), "has_more_page": False}
+    return {
+        "page": 1, "per_page": max(200, count), "has_more_page": False, "report_name": name.title(),
+        "applied_filter": "Status.All", "sort_column": "date", "sort_order": "D",
+    }  # fmt: skip
 
 
 def _mail(document: Document) -> Document:
     """What the screens would put into a mail about a record."""
     number = next((str(value) for key, value in document.items() if key.endswith("_number")), "")
     address = str(document.get("email", ""))
-    to = [{"email": address, "first_name": "", "last_name": "", "selected": True, "contact_person_id": ""}]
+    to = [{
+        "email": address, "first_name": "", "last_name": "", "salutation": "", "mobile": "", "phone": "",
+        "selected": True, "contact_person_id": "",
+    }]  # fmt: skip
     return {
         "subject": f"{number} from Levant Trading Demo", "body": f"Dear customer, please find {number} attached.",
         "to_contacts": to if address else [], "emailtemplates": [], "attachment_name": f"{number}.pdf",
-        "file_name": f"{number}.pdf", "from_emails": [
-            {"user_name": "Sample Owner", "selected": True, "email": "owner@example.com"},
-        ], "error_list": [], "customer_id": document.get("customer_id", document.get("contact_id", "")),
+        "file_name": f"{number}.pdf", "file_name_without_extension": number, "attach_pdf": True, "from_emails": [
+            {"user_name": "Sample Owner", "selected": True, "email": "owner@example.com", "is_org_email_id": False},
+        ], "error_list": [], "deprecated_placeholders_used": [], "gateways_configured": False,
+        "gateways_associated": False, "email_template_id": "",
+        "customer_id": document.get("customer_id", document.get("contact_id", "")),
     }  # fmt: skip
