@@ -259,8 +259,8 @@ def test_a_read_with_a_body(sandbox: Sandbox):
 SEGMENTS = st.sampled_from([
     "items", "contacts", "invoices", "bills", "customerpayments", "estimates", "settings", "taxes", "organizations",
     "users", "me", "pdf", "templates", "contactpersons", "comments", "image", "status", "reports",
-    "inventorysummary", "webhooks", "5260815010000000001", "5260815031000000001", "1", "0", "x", "٣", "%2e", "email", "locations",
-    "workflows",
+    "inventorysummary", "webhooks", "5260815010000000001", "5260815031000000001", "1", "0", "x", "٣", "%2e", "email",
+    "locations", "workflows",
 ])  # fmt: skip
 WORDS = st.sampled_from(["", "0", "-1", "x", "200", "99999999999999999999", "2026-01-01T00:00:00+0000", "٣", "null"])
 NAMES = st.sampled_from([
