@@ -247,7 +247,7 @@ async def test_a_revoked_token_parks_the_queue(database: Database, sandbox: Sand
             await put(works, "invoice", *ids)
             with anyio.fail_after(10):
                 while works.client.closed_until("books") is None:
-                    await anyio.sleep(0.01)
+                    await anyio.lowlevel.checkpoint()
             rows = await settled(works, 6, "pending")
             assert {row["attempt_count"] for row in rows} == {0}
             assert works.client.statistics().calls["oauth"].calls == 1
