@@ -371,8 +371,8 @@ async def affords_sweep(desk: Desk, source: Source) -> bool:
 
 
 def sweep_again(needed: int, own: Purse, now: datetime) -> float:
-    """Seconds between two sweeps of so many calls with which the day's calls last to its end."""
+    """Seconds between two sweeps of so many calls with which the day's calls last to its end; that end at most."""
     if own.left is None or own.resets_at is None:
         return 0.0
     seconds = max(0.0, (own.resets_at - now).total_seconds())
-    return seconds * needed / (own.left * SWEEPS) if own.left else math.inf
+    return min(seconds, seconds * needed / (own.left * SWEEPS)) if own.left else seconds

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from fixtures.sandbox import Sandbox
 from fixtures.works import Works
+from msgspec import structs
 
 from tds_runtime import runs
 from tds_runtime.database import Database
@@ -16,7 +17,7 @@ from tds_runtime.runs import Run
 
 pytestmark = pytest.mark.anyio
 
-UPSERTS = "SELECT count(*) FROM tds_sync_queue_live WHERE operation = 'upsert'"
+BUSY = "SELECT count(*) FROM tds_sync_queue_live WHERE operation = 'upsert' OR status = 'processing'"
 
 
 @pytest.fixture
@@ -72,11 +73,11 @@ async def test_whoever_insists_begins(database: Database, counting: Sandbox) -> 
         assert (done.status, done.listed, done.alarm) == ("completed", 1200, "")
         assert done.applied + done.deferred == 1200
         with anyio.fail_after(20):
-            while await works.column(UPSERTS) != [0]:  # noqa: ASYNC110 - the database sets no event here
+            while await works.column(BUSY) != [0]:  # noqa: ASYNC110 - the database sets no event here
                 await anyio.sleep(0.02)
         [fetched] = await works.column("SELECT count(*) FROM invoices")
         [waiting] = await works.column("SELECT count(*) FROM tds_sync_queue_live WHERE operation = 'fetch'")
-        assert (340 <= fetched <= 353, fetched + waiting) == (True, 1200)
+        assert (340 <= fetched <= 358, fetched + waiting) == (True, 1200)
         assert works.client.caller.budgets["books"].remaining >= 85
 
 
@@ -145,3 +146,19 @@ async def test_scheduled_sweeps_stretch_with_the_day(database: Database, countin
         assert (skipped.status, skipped.pages) == ("completed", 0)
         assert "skipped" in await works.events(skipped.id)
         assert (await works.ran("product", "stock")).pages == 14
+
+
+async def test_a_sweep_waits_for_the_next_day_when_nothing_is_left(database: Database, counting: Sandbox) -> None:
+    """With only the reserve left a scheduled sweep is skipped, with the seconds until the day ends."""
+    async with Works(database, counting, names=["product"]).running() as works:
+        await works.ran("product")
+        await works.ran("product", "stock")
+        budget = works.client.caller.budgets["inventory"]
+        works.client.caller.budgets["inventory"] = structs.replace(budget, remaining=60)
+        async with database.transaction() as connection:
+            run_id = await runs.request(connection, "product", "stock", "test", schedule="stock_sync_15min")
+        works.wake()
+        assert (await works.ended(run_id)).pages == 0
+        [line] = [line for line in await runs.lines(database, run_id) if line.event == "skipped"]
+        assert (line.detail["left"], line.detail["needed"]) == (0, 14)
+        assert 0 <= line.detail["again_in"] <= 86_400
