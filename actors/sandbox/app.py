@@ -92,7 +92,7 @@ class App:
         refusal = stage.limits.refuse(call.api, scoped=scoped)
         if refusal is not None:
             if stage.switches.throttle_as_200 and b'"code":43' in refusal.body:
-                refusal = Answer(200, refusal.body.replace(b'"code":43', b'"code":"43"'))
+                refusal = Answer(200, refusal.body.replace(b'"code":43', b'"code":"43"'), refusal.headers)
             bare = not scoped or b'"code":43' in refusal.body
             await self._send(send, refusal, () if bare else stage.limits.headers(call.api))
             return
