@@ -10,7 +10,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from actors.api import dead_letters, exposition, healing, health, pulls, schedules, supervision
+from actors.api import (
+    dead_letters,
+    exposition,
+    healing,
+    health,
+    pulls,
+    reconciliations,
+    schedules,
+    supervision,
+    validation,
+)
 from actors.api.authentication import Authentication
 from actors.api.endpoints import Endpoint
 from actors.api.services import Services
@@ -38,6 +48,8 @@ def table(services: Services) -> tuple[Endpoint, ...]:
         *supervision.endpoints(services),
         *dead_letters.endpoints(services),
         *healing.endpoints(services),
+        *reconciliations.endpoints(services),
+        *validation.endpoints(services),
         *exposition.endpoints(services),
     )
 

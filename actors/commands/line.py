@@ -19,6 +19,7 @@ from actors.commands import (
     entity,
     inbox,
     init,
+    reconcile,
     run,
     sandbox,
     schedule,
@@ -35,7 +36,7 @@ from tds_runtime.cli.status import Thresholds
 def command_line(session: cli.Session[Config]) -> App:
     """Every verb."""
     app = cli.app(session, statements=_statements, thresholds=_thresholds, checks=(checks.target_tables, checks.source))
-    for noun in (sync, run, schedule, entity, zoho):
+    for noun in (sync, reconcile, run, schedule, entity, zoho):
         noun.register(app, session)
     for shared in (inbox, audit, alert, breaker, token):
         shared.register(app, session)

@@ -35,7 +35,7 @@ class Row(Protocol):
 class Asked(Struct, frozen=True, kw_only=True):
     """What all changes of one answer have in common; `force` takes what is stored for not stored."""
 
-    run_id: int
+    run_id: int | None
     priority: int
     correlation_id: str
     observed_at: datetime

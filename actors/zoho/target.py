@@ -99,6 +99,8 @@ class Target(Struct, frozen=True, kw_only=True):
     deactivate: str
     look: str
     page: str
+    compare: str
+    walk: str
     totals: str
 
 
@@ -148,6 +150,8 @@ def compiled(shape: mapping.Target, fields: Sequence[Field], children: Sequence[
         deactivate=_text("deactivate", **texts, active=quote(shape.active), touched=touched) if shape.active else "",
         look=_text("look", **texts, **columns),
         page=_text("page", **texts, **columns),
+        compare=_text("compare", **texts, **columns),
+        walk=_text("walk", **texts, **columns),
         totals=_text("totals", **texts, sums=sums),
     )
 

@@ -61,6 +61,12 @@ INSERT INTO tds_audit_trail (action, entity_type, source_entity_id)
 SELECT 'insert', 'entity1', n::text FROM generate_series(1, 20000) AS n;
 INSERT INTO tds_sync_runs (entity_type, kind, status)
 SELECT 'entity1', 'full', 'completed' FROM generate_series(1, 20000) AS n;
+INSERT INTO tds_reconciliation_reports (entity_type, depth, status, requested_at)
+SELECT 'all', 'records', 'completed', now() - n * interval '1 day' FROM generate_series(1, 20000) AS n;
+INSERT INTO tds_reconciliation_findings (report_id, entity_type, source_entity_id, kind)
+SELECT r.id, 'product', n::text, 'extra' FROM tds_reconciliation_reports AS r, generate_series(1, 3) AS n;
+INSERT INTO tds_reconciliations (report_id, entity_type, source_count, local_count, match_percentage)
+SELECT id, 'product', 1, 1, 100 FROM tds_reconciliation_reports;
 INSERT INTO products (zoho_item_id, name) SELECT n::text, 'x' FROM generate_series(1, 20000) AS n;
 INSERT INTO product_stock (zoho_item_id, zoho_location_id) SELECT n::text, 'x' FROM generate_series(1, 20000) AS n;
 INSERT INTO invoices (zoho_invoice_id, invoice_number) SELECT n::text, 'x' FROM generate_series(1, 20000) AS n;
@@ -116,6 +122,24 @@ HOT: dict[str, tuple[Any, ...]] = {
     ),
 }  # fmt: skip
 
+COMPARING: dict[str, tuple[Any, ...]] = {
+    "reconciler/claim": ("node",),
+    "reconciler/progress": (1, 1, 1, "", 1, 1),
+    "reconciler/advance": (1, 1),
+    "reconciler/end": (1, 1, None, None),
+    "reconciler/return_lost": ("node", 3),
+    "reconciler/release": (1, 1),
+    "reconciler/cancel": (1, ""),
+    "reconciler/read": (1,),
+    "reconciler/recent": (None, None, None, 50),
+    "reconciler/results": (1,),
+    "reconciler/latest": ("product",),
+    "reconciler/findings": (1, "product", "1", None, None, None, 100),
+    "reconciler/adopt": ("entity1", WORDS),
+    "reconciler/request": ("all", "records", False, "", "", None, None, ""),
+}
+"""Reports are looked at each second while one is at work, and shown to people who wait."""
+
 SHARED = {
     f"queue/{name}"
     for name in ("finish", "fold", "give_back", "history", "letters", "pick", "promoted", "put_back", "selected",
@@ -164,6 +188,8 @@ def of_targets() -> Mapping[str, tuple[str, tuple[Any, ...]]]:
         target = MAPPINGS[name].target
         found |= {f"{target.table} read": (target.read, (listed(keys),))}
         found |= {f"{target.table} upsert": (target.upsert, ("[]",) * len(target.names))}
+        found |= {f"{target.table} compare": (target.compare, (keys, name))}
+        found |= {f"{target.table} walk": (target.walk, ("", 500, name))}
         found |= {f"{target.table} delete": (target.delete, (keys,))}
         if target.deactivate:
             found |= {f"{target.table} deactivate": (target.deactivate, (keys,))}
@@ -186,6 +212,7 @@ async def test_hot_statements_use_indexes(full: Database) -> None:
     """No hot statement reads a table that grows, whichever way it is planned."""
     wrong = {}
     statements = {name: (sql.load(name), arguments) for name, arguments in HOT.items()} | of_targets()
+    statements |= {name: (sql.load(name, package="actors"), arguments) for name, arguments in COMPARING.items()}
     async with full.connection() as connection:
         for name, (text, arguments) in statements.items():
             wrong[name, "custom"] = await explained(connection, text, *arguments)
