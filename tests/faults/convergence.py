@@ -26,8 +26,10 @@ from faults.fact import Fact
 from faults.place import ROOT, Place, execute
 from fixtures.sandbox import Sandbox, running_sandbox
 
+from actors import reports
 from actors.demo.compare import compare
 from actors.demo.verdict import Match
+from actors.reports import Report
 from actors.webhooks import CATCH_ALL, DELETION
 from actors.zoho import absent, entities
 from actors.zoho.entities import Entities
@@ -116,9 +118,16 @@ class Daemon:
         await settled(self.dsn, WITHIN)
         return found
 
-    async def repair(self) -> None:
-        """Compare both sides and mend what differs."""
-        await self.run("full")
+    async def repair(self) -> Report:
+        """Compare all records of both sides and mend what differs."""
+        async with self.database.transaction() as connection:
+            report_id = await reports.request(connection, reports.EVERYTHING, "trial", repair=True, reason="trial")
+        with anyio.fail_after(WITHIN):
+            while (found := await reports.read(self.database, report_id)) is None or not found.ended:  # noqa: ASYNC110 - another process works
+                await anyio.sleep(0.1)
+        assert found.status == "completed", (found.status, found.error_message)
+        await settled(self.dsn, WITHIN)
+        return found
 
 
 async def convergence(
