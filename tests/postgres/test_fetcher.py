@@ -223,8 +223,8 @@ async def test_a_claim_whose_answer_was_lost_is_taken_again(
     """Fetches that were claimed and never heard of are made at once, not when somebody finds them stuck."""
     claim, lost = Queue.claim, []
 
-    async def deaf(self: Queue, names: Any, operations: Any = SYNC, limit: int | None = None) -> Any:
-        tasks = await claim(self, names, operations, limit)
+    async def deaf(self: Queue, names: Any, operations: Any = SYNC, limit: int | None = None, **more: Any) -> Any:
+        tasks = await claim(self, names, operations, limit, **more)
         if tuple(operations) == ("fetch",) and tasks and not lost:
             lost.extend(tasks)
             raise DatabaseGone("the answer was lost")
