@@ -1,6 +1,6 @@
 """A full sync from the sandbox: against the predecessor, against the HTTP client alone, and against a smaller one.
 
-The sandbox stands for a source whose processors are not ours: list rows and invoices are written once before they count.
+The sandbox stands for a source whose processors are not ours: list rows and invoices are written before they count.
 It still serves them over HTTP on these very cores, as the daemon and its Postgres work on them.
 """
 

@@ -62,9 +62,9 @@ SELECT 'insert', 'entity1', n::text FROM generate_series(1, 20000) AS n;
 INSERT INTO tds_sync_runs (entity_type, kind, status)
 SELECT 'entity1', 'full', 'completed' FROM generate_series(1, 20000) AS n;
 INSERT INTO tds_reconciliation_reports (entity_type, depth, status, requested_at)
-SELECT 'all', 'records', 'completed', now() - n * interval '1 day' FROM generate_series(1, 20000) AS n;
+SELECT 'all', 'records', 'completed', now() - n * interval '1 day' FROM generate_series(1, 3000) AS n;
 INSERT INTO tds_reconciliation_findings (report_id, entity_type, source_entity_id, kind)
-SELECT r.id, 'product', n::text, 'extra' FROM tds_reconciliation_reports AS r, generate_series(1, 3) AS n;
+SELECT r.id, 'product', n::text, 'extra' FROM tds_reconciliation_reports AS r, generate_series(1, 2) AS n;
 INSERT INTO tds_reconciliations (report_id, entity_type, source_count, local_count, match_percentage)
 SELECT id, 'product', 1, 1, 100 FROM tds_reconciliation_reports;
 INSERT INTO products (zoho_item_id, name) SELECT n::text, 'x' FROM generate_series(1, 20000) AS n;
