@@ -288,7 +288,7 @@ class Scarce:
         return getattr(self._client, name)
 
     def statistics(self) -> Any:
-        budget = Budget(limit=1000, remaining=103, resets_at=4e9, observed_at=1e9)
+        budget = Budget(limit=1000, remaining=203, resets_at=4e9, observed_at=1e9)
         return SimpleNamespace(budgets={"inventory": budget})
 
 
