@@ -10,11 +10,12 @@ pytestmark = pytest.mark.anyio
 
 
 def test_a_day_has_all_slots_of_the_defaults() -> None:
-    """One full run, 24 incremental ones, 96 sweeps, 96 rounds of the healer and one comparison, within the day."""
+    """One full run, 24 incremental ones, 96 sweeps of stock and 3 of balances, 96 heals and a comparison, in a day."""
     begin = midnight()
     found = slots(begin, 24)
     counted = {run: sum(slot.run == run for slot in found) for run in {slot.run for slot in found}}
-    assert counted == {"pull.full": 1, "pull.incremental": 24, "pull.stock": 96, "heal": 96, "compare": 1}
+    pulls = {"pull.full": 1, "pull.incremental": 24, "pull.stock": 96, "pull.balance": 3}
+    assert counted == pulls | {"heal": 96, "compare": 1}
     assert found[0].at == begin
     assert found[-1].at < begin + timedelta(days=1)
 
