@@ -49,7 +49,7 @@ WHOLE = {"items", "contacts", "users", "locations"}
 MOST = 0.4
 """Of what a naive client calls in a day."""
 
-KINDS = {"pull.full": "full", "pull.incremental": "incremental", "pull.stock": "stock"}
+KINDS = {"pull.full": "full", "pull.incremental": "incremental", "pull.stock": "stock", "pull.balance": "balance"}
 AGED = "UPDATE tds_sync_runs SET started_at = started_at - $1::interval, available_at = available_at - $1::interval"
 UNFINISHED = """
 SELECT count(*) FILTER (WHERE operation = 'fetch') AS fetches, count(*) FILTER (WHERE operation <> 'fetch') AS others
