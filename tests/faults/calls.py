@@ -22,12 +22,11 @@ from fixtures.works import MAPPINGS, Works
 from msgspec import Struct
 from starlette.applications import Starlette
 
-from actors import reconciler, schedules, webhooks
+from actors import reconciler, reports, schedules, webhooks
 from actors.processes import free_port
 from actors.zoho import naming
-from tds_runtime import Supervisor, http, intake, problem, run, runs, schedule
+from tds_runtime import Context, Inbox, Supervisor, http, intake, problem, run, runs, schedule
 from tds_runtime.database import Database, Options
-from tds_runtime.errors import RateLimited
 from tds_runtime.metrics import Metrics
 from tds_runtime.runs import Run
 from tds_runtime.schedule import Schedule
@@ -159,18 +158,22 @@ class Day:
 
     async def _take(self, slot: Slot) -> None:
         if slot.run == "compare":
-            await self._compare()
+            await self._compare(slot)
         elif kind := KINDS.get(slot.run):
             await self._pull(slot, kind)
 
-    async def _compare(self) -> None:
-        """Count as the reconciler does; where only the reserve is left it waits for the next day."""
-        for entity in self._works.entities:
-            try:
-                await reconciler.count_source(self._works.client, entity)
-                self.ended["compare_completed"] += 1
-            except RateLimited:
-                self.ended["compare_put_off"] += 1
+    async def _compare(self, slot: Slot) -> None:
+        """Compare all records as far as the day's calls allow; where they do not, it is counts only."""
+        works = self._works
+        async with works.database.transaction() as connection:
+            wish = {"schedule": slot.name, "slot": slot.at}
+            report_id = await reports.request(connection, reports.EVERYTHING, "a day", **wish)
+        parts = {"database": works.database, "queue": works.queue, "client": works.client, "entities": works.entities}
+        await reconciler.reconciler.function(
+            Context(), Inbox.of(), **parts, options=reconciler.Options(), due=works.due
+        )
+        for one in await reports.results(works.database, report_id):
+            self.ended[f"compare_{one.depth}"] += 1
 
     async def _pull(self, slot: Slot, kind: Any) -> None:
         database = self._works.database
