@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.pulling import planning
-from actors.pulling.planning import Plan, Purse, Share
+from actors.pulling import affording, planning, reckoning
+from actors.pulling.planning import Plan
+from actors.pulling.purses import Purse, Share
+from actors.zoho.listing import pages as pages_of
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -24,7 +26,7 @@ def purse(left: int | None, a_day: int = 1000) -> Purse:
 def test_details_are_exact_where_changes_are_counted(there: set[int], here: set[int], cursor: int) -> None:
     """With every record stamped by its number and stored as it is there, exactly the ones not stored are due."""
     here &= there
-    due = planning.details(
+    due = reckoning.details(
         records=len(there),
         changed=sum(one >= cursor for one in there),
         stored=len(here),
@@ -35,14 +37,14 @@ def test_details_are_exact_where_changes_are_counted(there: set[int], here: set[
 
 def test_details_without_a_count_of_changes() -> None:
     """Where the source cannot count changes, what is not stored at all is due, and never less than nothing."""
-    assert planning.details(records=10, changed=None, stored=7, newer=0) == 3
-    assert planning.details(records=7, changed=None, stored=10, newer=0) == 0
+    assert reckoning.details(records=10, changed=None, stored=7, newer=0) == 3
+    assert reckoning.details(records=7, changed=None, stored=10, newer=0) == 0
 
 
 @pytest.mark.parametrize(("records", "expected"), [(0, 1), (1, 1), (200, 1), (201, 2), (1312, 7)])
 def test_pages(records: int, expected: int) -> None:
     """A listing takes a call at least, also when there is nothing."""
-    assert planning.pages(records, 200) == expected
+    assert pages_of(records, 200) == expected
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=3), st.integers(1, 900), max_size=8), st.integers(0, 1500))
@@ -92,7 +94,7 @@ def test_the_plan_of_everything_adds_up() -> None:
 @given(st.integers(1, 2000), st.integers(0, 10_000), st.integers(60, 86_400))
 def test_sweeps_last_to_the_end_of_the_day(needed: int, left: int, seconds: int) -> None:
     """Swept as often as is allowed, a day's rest is not used up before its end, whatever a sweep takes."""
-    again = planning.sweep_again(needed, purse(left), NOON - timedelta(seconds=seconds))
+    again = affording.sweep_again(needed, purse(left), NOON - timedelta(seconds=seconds))
     assert 0 < again <= seconds
     assert again == seconds or seconds / again * needed <= left
 
@@ -100,5 +102,5 @@ def test_sweeps_last_to_the_end_of_the_day(needed: int, left: int, seconds: int)
 def test_a_rich_day_is_swept_at_every_slot() -> None:
     """1,312 items on Inventory's Standard plan are swept each quarter of an hour, on the Free one each third slot."""
     midnight = NOON - timedelta(days=1)
-    assert planning.sweep_again(14, purse(2000), midnight) < 900
-    assert 1800 < planning.sweep_again(14, purse(800), midnight) < 2700
+    assert affording.sweep_again(14, purse(2000), midnight) < 900
+    assert 1800 < affording.sweep_again(14, purse(800), midnight) < 2700

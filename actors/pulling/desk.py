@@ -119,6 +119,11 @@ class Desk:
         self._meter = meter
 
     @property
+    def insists(self) -> bool:
+        """Whether somebody said that it is to begin, whatever the day has left."""
+        return bool(self.run.args.get("insist"))
+
+    @property
     def is_closed(self) -> bool:
         """Whether the source takes no calls for this entity for longer than this run is patient."""
         apis = {source.api for source in self.entity.sources}

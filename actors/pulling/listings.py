@@ -11,11 +11,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from actors.pulling import planning
+from actors.pulling import affording, planning
 from actors.pulling.desk import Batch, Desk
-from actors.pulling.planning import stamp
 from actors.zoho.entities import Source
-from actors.zoho.listing import Leaf
+from actors.zoho.listing import Leaf, stamp
 from actors.zoho.picking import Page
 from tds_runtime import running
 from tds_runtime.errors import Outage
@@ -116,7 +115,7 @@ async def _candidates(desk: Desk) -> Outcome:
     """What a complete listing did not show is only a candidate; too many of them are an alarm, not a deletion."""
     total, alarm = 0, ""
     for source in desk.entity.sources:
-        variant = source.name if len(desk.entity.sources) > 1 else ""
+        variant = desk.entity.variant_of(source)
         missing = await desk.ride(partial(running.missing, desk.database, desk.run, variant, MOST_CANDIDATES))
         total += len(missing.ids)
         allowed = max(desk.options.missing, int(missing.stored * desk.options.missing_share))
@@ -177,7 +176,7 @@ async def _changed(desk: Desk, source: Source, place: Place) -> bool:
 
 async def _whole_or_from_now_on(desk: Desk, source: Source, place: Place, cursor: Cursor) -> bool:
     """The first time everything is a change; beyond the day's calls it begins now, and a full run brings the rest."""
-    if await planning.affords_whole(desk, source, cursor):
+    if await affording.affords_whole(desk, source, cursor):
         await _history(desk, source, place)
         return True
     await desk.save_cursor(source, Cursor(desk.client.now()))
@@ -196,7 +195,7 @@ async def _whole_now_and_then(desk: Desk, source: Source, place: Place, cursor: 
     if age is not None and 0 <= age < desk.options.scan_every and not desk.run.args.get("force"):
         await desk.note("skipped", f"listed whole {age / 60:.0f} minutes ago, it tells no changes")
         return True
-    if not await planning.affords_whole(desk, source, cursor):
+    if not await affording.affords_whole(desk, source, cursor):
         return False
     await (whole(desk, source, place, complete=False) if cursor.scanned_at else _history(desk, source, place))
     return True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC
@@ -14,10 +14,10 @@ from msgspec import Meta, Struct
 
 from actors.reconciling.holding import Claimed, Progress
 from actors.zoho.entities import Entity, Source
-from actors.zoho.listing import Listing
+from actors.zoho.listing import Listing, pages
 from actors.zoho.options import Options as ClientOptions
 from actors.zoho.picking import Page
-from tds_runtime import Context, logs, ride_out
+from tds_runtime import Context, limiter, logs, ride_out
 from tds_runtime.clock import DatabaseClock
 from tds_runtime.database import Database
 from tds_runtime.errors import Error, RateLimited
@@ -147,20 +147,12 @@ class Desk:
 
     def shortage(self, entity: Entity, counts: Iterable[tuple[Source, int]]) -> str:
         """Why the day's calls do not allow a sweep; empty when they do, as far as is known."""
-        size, needed = self.client.options.page_size, dict[str, int]()
+        options, needed = self.client.options, Counter[str]()
         for source, count in counts:
-            calls = max(1, -(-count // size)) if source.paged else 1
-            needed[source.api] = needed.get(source.api, 0) + calls
+            needed[source.api] += pages(count, options.page_size) if source.paged else 1
         budgets, now = self.client.statistics().budgets, self._wall()
         for api, calls in needed.items():
-            left = _left(budgets.get(api, Budget()), now, self.client.options.reserve)
+            left = limiter.spendable(budgets.get(api, Budget()), now, options.reserve)
             if left is not None and left < calls:
                 return f"a sweep of {entity.name} takes {calls} calls to {api}, the day leaves {left} to bulk work"
         return ""
-
-
-def _left(budget: Budget, now: float, reserve: float) -> int | None:
-    """Calls of the day that bulk work may make; None while the source has not told."""
-    if not budget.limit or now >= budget.resets_at:
-        return None
-    return max(0, budget.remaining - math.ceil(budget.limit * reserve))

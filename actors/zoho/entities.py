@@ -100,6 +100,10 @@ class Entity:
         """Column to the entity whose id it holds."""
         return {field.name: field.references for field in self.target.fields if field.references}
 
+    def variant_of(self, source: Source) -> str:
+        """The variant that tells this source's records from others of the entity; empty where there are no others."""
+        return source.name if len(self.sources) > 1 else ""
+
     def source(self, variant: str = "") -> Source:
         """The source block of a variant; the first one for an unknown variant."""
         return next((source for source in self.sources if source.name == variant), self.sources[0])

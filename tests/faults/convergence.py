@@ -24,6 +24,7 @@ from faults.checker import forward
 from faults.evidence import Effect
 from faults.fact import Fact
 from faults.place import ROOT, Place, execute
+from fixtures.daemon import source as credentials
 from fixtures.sandbox import Sandbox, running_sandbox
 
 from actors import reports
@@ -156,7 +157,8 @@ async def convergence(
     await prepare(dsn, mapped)
     with running(seed, scale) as sandbox:
         source = Source(sandbox)
-        configuration = place.configure(dsn, source=credentials(sandbox), entities=MAPPINGS)
+        told = credentials(sandbox) | {"secret": sandbox.announced.webhook_secret}
+        configuration = place.configure(dsn, source=told, entities=MAPPINGS)
         process = await place.nursery.start(configuration, mutant=mutant)
         async with Database(Options(dsn=dsn)).opened() as database:
             daemon = Daemon(database, dsn)
@@ -197,20 +199,6 @@ def running(seed: int, scale: float) -> Any:
     """A sandbox without limits."""
     with running_sandbox("--no-limits", "--seed", str(seed), "--scale", str(scale)) as sandbox:
         yield sandbox
-
-
-def credentials(sandbox: Sandbox) -> dict[str, str]:
-    """What a daemon needs to speak with this sandbox, and to believe its webhooks."""
-    said = sandbox.announced
-    return {
-        "organization_id": said.organization_id,
-        "client_id": said.client_id,
-        "client_secret": said.client_secret,
-        "refresh_token": said.refresh_token,
-        "accounts": said.accounts,
-        "api": said.api,
-        "secret": said.webhook_secret,
-    }
 
 
 async def prepare(dsn: str, mapped: Entities) -> None:
