@@ -197,9 +197,9 @@ class Office:
             await (self._expand(run) if run.entity_type == EVERYTHING else self._pull(run))
         except LeaseLost as error:
             log.warning("run.lost", reason=str(error))
-        except DatabaseGone:
-            raise
         except Outage as error:
+            if self._ctx.stopping.is_set() and isinstance(error, DatabaseGone):
+                raise  # nothing more can be written: it comes back by its lease
             await self._put_off(run, error)
         except Error as error:
             await self._fail(run, code_of(error), str(error))
@@ -268,8 +268,9 @@ class Office:
         await desk.note("completed", **_counts(ended))
 
     async def _put_off(self, run: Claimed, error: Outage) -> None:
-        """The source is away for longer: the run waits, goes on at its place, and burns no attempt."""
-        until = getattr(error, "until", None) or datetime.now(UTC) + timedelta(seconds=60)
+        """Something is away: the run waits, goes on at its place, and burns no attempt."""
+        away = 1 if isinstance(error, DatabaseGone) else 60
+        until = getattr(error, "until", None) or datetime.now(UTC) + timedelta(seconds=away)
         log.warning("run.put_off", reason=str(error), until=until.isoformat())
         await self._ride(lambda: running.log(self._database, run, "warning", "put_off", str(error), until=until))
         await self._ride(lambda: running.release(self._database, [run], until))

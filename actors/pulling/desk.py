@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import anyio
@@ -21,7 +22,7 @@ from tds_runtime import Context, logs, records, ride_out, running, sql
 from tds_runtime.clock import DatabaseClock
 from tds_runtime.config import Duration
 from tds_runtime.database import Connection, Database
-from tds_runtime.errors import Outage
+from tds_runtime.errors import DatabaseGone, Outage
 from tds_runtime.queue import Queue
 from tds_runtime.running import Claimed, Cost, Cursor, Step
 from tds_runtime.runs import Level
@@ -138,6 +139,11 @@ class Desk:
         """Add to the run's log and to the process's."""
         getattr(log, level)(f"run.{event}", kind=self.run.kind, message=message, **detail)
         await self.ride(lambda: running.log(self.database, self.run, level, event, message, **detail))
+
+    async def count(self, source: Source, params: Mapping[str, str] | None = None) -> int | None:
+        """What the source counts; waits out outages of the database, which keeps the token that the call needs."""
+        count = partial(self.client.count, source, params)
+        return await ride_out(self.ctx, "database", count, outages=(DatabaseGone,))
 
     # --- time
 

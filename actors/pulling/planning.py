@@ -17,7 +17,7 @@ from actors.pulling.desk import Desk
 from actors.pulling.purses import Purse, Share, enough, purses, reason
 from actors.pulling.reckoning import Need, need
 from tds_runtime import logs, running
-from tds_runtime.errors import BudgetRefused, RateLimited, SourceAnswerInvalid, SourceDown, SourceRejected
+from tds_runtime.errors import BudgetRefused, DatabaseGone, RateLimited, SourceAnswerInvalid, SourceDown, SourceRejected
 
 INSIST = 'say --insist, or {"insist": true}, to begin all the same: what the day does not allow waits for the next ones'
 
@@ -141,14 +141,22 @@ def _without_entities(told: Mapping[str, Any]) -> dict[str, Any]:
 async def begin_all(desks: Sequence[Desk]) -> None:
     """Plan a run of everything before it becomes a run per entity, and write that down; each part reads its own."""
     reckoned: dict[str, Plan] = {}
+    gone: list[DatabaseGone] = []
 
     async def one(desk: Desk) -> None:
-        if plan := await reckon(desk):
-            reckoned[desk.entity.name] = plan
+        try:
+            plan = await reckon(desk)
+        except DatabaseGone as error:  # only raised when the actor is to stop; not as a group, which nobody expects
+            gone.append(error)
+        else:
+            if plan:
+                reckoned[desk.entity.name] = plan
 
     async with anyio.create_task_group() as group:
         for desk in desks:
             group.start_soon(one, desk)
+    if gone:
+        raise gone[0]
     if reckoned:
         found = await purses(desks[0], reckoned)
         await _keep(desks[0], whole(allot(reckoned, found, insist=desks[0].insists), found))

@@ -27,7 +27,7 @@ class Need(Struct, frozen=True, kw_only=True):
 
 async def need(desk: Desk, source: Source) -> Need:
     """What listing this source whole takes, with the details of what is not stored as it is there; up to two calls."""
-    records = await desk.client.count(source)
+    records = await desk.count(source)
     listed = await listing(desk, source, records) if source.paged else 1
     due = 0 if records is None or source.details != "changed" else await _details(desk, source, records)
     return Need(api=source.api, records=records, pages=listed, details=due)
@@ -72,7 +72,7 @@ async def _changed(desk: Desk, source: Source, cursor: Cursor) -> int | None:
     """How many records changed since the cursor, where the source can count that."""
     if source.modified != "filter" or cursor.modified_at is None:
         return None
-    return await desk.client.count(source, {"last_modified_time": stamp(cursor.modified_at)})
+    return await desk.count(source, {"last_modified_time": stamp(cursor.modified_at)})
 
 
 async def stored(desk: Desk, source: Source, cursor: Cursor) -> tuple[int, int]:

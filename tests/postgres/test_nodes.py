@@ -169,10 +169,10 @@ async def test_a_turn_sums_up_what_was_finished_each_minute(database: Database) 
     keeper = Keeper(database, me, Queue(database, boot_id=me.boot_id), clock)
     summed = "SELECT COALESCE(sum(completed), 0) FROM tds_finished_minutes"
     await database.execute("SELECT tds_sum_up_finished()")  # yesterday: it sums up a day at a time
-    for seconds, expected in ((0, 1), (59, 1), (60, 3)):
+    for seconds, ago, expected in ((0, 4, 1), (59, 3, 1), (60, 2, 3)):  # each in a minute of its own
         await database.execute(
             "INSERT INTO tds_sync_queue_done (entity_type, source_entity_id, status, completed_at)"
-            " VALUES ('product', '1', 'completed', now() - interval '3 minutes' + $1 * interval '1 second')", seconds
+            " VALUES ('product', '1', 'completed', date_trunc('minute', now()) - $1 * interval '1 minute')", ago
         )  # fmt: skip
         clock.now = seconds
         await keeper.turn()

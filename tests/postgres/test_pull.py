@@ -14,7 +14,8 @@ from fixtures.works import Works
 
 from actors.messages import RunWake
 from actors.pull import Options
-from actors.pulling import backlog
+from actors.pulling import backlog, planning
+from actors.zoho.client import Client
 from tds_runtime import running, runs
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
@@ -407,7 +408,7 @@ async def test_lost_connections_lose_and_repeat_nothing(
     """With every connection killed again and again, a run completes and counts each record once."""
     sandbox.plant("latency", path="/items", times=-1, seconds=0.05)
     killer = await asyncpg.connect(database_dsn)
-    kills, pause = 0, 0.1
+    kills = 0
     # asyncpg tells the loop about each dead connection that it could not say goodbye to
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
     async with Works(database, sandbox, names=["product"]).running() as works:
@@ -418,15 +419,48 @@ async def test_lost_connections_lose_and_repeat_nothing(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
-                with anyio.move_on_after(pause):
+                with anyio.move_on_after(0.1):
                     await works.pull.ref.tell(RunWake())
                     await anyio.sleep_forever()
-                pause *= 1.03  # where a step takes longer than the first pauses, nothing would ever be done
         total = len(sandbox.truth("items"))
         assert (found.status, found.listed, found.pages) == ("completed", total, -(-total // 200))
         assert await killer.fetchval("SELECT count(*) FROM products") == total
     await killer.close()
     assert kills > 5
+
+
+async def test_a_count_outlives_the_database(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token lies in the database: a run whose first count meets it gone is planned all the same."""
+    count, gone = Client.count, []
+
+    async def refused(self: Client, *given: Any) -> int | None:
+        if not gone:
+            gone.append(given)
+            raise DatabaseGone("no token")
+        return await count(self, *given)
+
+    monkeypatch.setattr(Client, "count", refused)
+    async with Works(database, sandbox, names=["user"]).running() as works:
+        done = await works.ran("user")
+    assert (done.status, len(gone)) == ("completed", 1)
+    assert done.plan is not None
+
+
+async def test_a_run_that_meets_no_database_is_never_forgotten(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever an outage comes through, the run waits again, and not for the end of this process."""
+
+    async def gone(_desk: object) -> bool:
+        raise DatabaseGone("in the middle of something")
+
+    monkeypatch.setattr(planning, "begin", gone)
+    async with Works(database, sandbox, names=["user"]).running() as works:
+        run_id = await works.request("user")
+        found = await works.until(run_id, lambda run: run.available_at is not None)
+    assert (found.status, found.attempt_count) == ("pending", 0)
 
 
 async def test_a_claim_whose_answer_was_lost_is_taken_again(
