@@ -49,6 +49,8 @@ class Bell:
         for entity, operation in found:
             if operation == "run":
                 self.run()
+            elif operation == "report":
+                self.compare()
             elif operation == "fetch":
                 self.listeners.fetcher.offer(Wake(entity))
             else:
@@ -67,5 +69,5 @@ class Bell:
         self.listeners.healer.offer(Heal())
 
     def compare(self) -> None:
-        """It is time to compare."""
+        """A report was asked for."""
         self.listeners.reconciler.offer(Compare())

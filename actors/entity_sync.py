@@ -6,7 +6,6 @@ held. Two batches are in flight, so that Postgres works while Python maps.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,6 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 from msgspec import Struct
 
+from actors.drift import Drift
 from actors.messages import Wake
 from actors.refusals import TargetUnfit
 from actors.settlement import Prepared, Settled, Settlement
@@ -24,12 +24,9 @@ from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out
 from tds_runtime.database import Database
 from tds_runtime.errors import LeaseLost, Outage
 from tds_runtime.queue import Options, Queue, Task
-
-SUSPECT = 3
-"""From this attempt on a task is settled alone, all others given back: what it does, it does to itself."""
+from tds_runtime.trial import SUSPECT, Suspects
 
 _LOOK = 0.1  # seconds between looks at the lease; a look compares two numbers, and a start waits for it
-_MOST_DRIFT = 200
 _LISTED = 10
 
 
@@ -89,14 +86,17 @@ async def entity_sync(
     """
     ctx.ready()
     settlement = Settlement(entity, database, queue)
-    sync = _Sync(ctx, entity, queue, settlement=settlement, holds_lease=holds_lease, observe=observe)
+    drift = Drift(entity.name, anyio.current_time)
+    sync = _Sync(ctx, entity, queue, settlement=settlement, drift=drift, holds_lease=holds_lease, observe=observe)
     with suppress(Outage):  # only raised when the actor is to stop
         await sync.give_back()
         await sync.inspect(database)
         await sync.drain()
+        await sync.note_drift(database)
         while not inbox.ended:
             await inbox.receive(within=idle)
             await sync.drain()
+            await sync.note_drift(database)
 
 
 class _Sync:
@@ -107,6 +107,7 @@ class _Sync:
         queue: Queue,
         *,
         settlement: Settlement,
+        drift: Drift,
         holds_lease: Callable[[], bool],
         observe: Callable[[Synced], None],
     ) -> None:
@@ -121,7 +122,7 @@ class _Sync:
         self._working = 0
         self._in_doubt = False
         self._unfit: TargetUnfit | None = None
-        self._drift: set[str] = set()
+        self._drift = drift
 
     async def give_back(self) -> None:
         """Return to the queue what an earlier incarnation of this actor held."""
@@ -144,6 +145,11 @@ class _Sync:
         if found:
             raise TargetUnfit("; ".join(found))
 
+    async def note_drift(self, database: Database) -> None:
+        """Keep how often which keys were seen that the mapping does not know."""
+        if self._drift.is_due:
+            await ride_out(self._ctx, "database", lambda: self._drift.write(database))
+
     async def drain(self) -> None:
         """Settle until a claim comes back empty; what was claimed without our hearing of it is taken again."""
         while True:
@@ -163,17 +169,13 @@ class _Sync:
     async def _work(self, group: TaskGroup) -> None:
         try:
             with suppress(Outage):
-                tasks = await self._claim()
+                tasks = await self._next()
                 while tasks and not await self._left(tasks):
-                    if self._has_more(tasks):
+                    if len(tasks) >= self._options.batch and self._working < self._options.workers:
                         self._start_worker(group)
-                    tasks = await self._settle_all(tasks)
+                    tasks = await self._settle_all(tasks) or await self._next(more=len(tasks) >= self._options.batch)
         finally:
             self._working -= 1
-
-    def _has_more(self, tasks: Sequence[Task]) -> bool:
-        full = len(tasks) >= self._options.batch and self._working < self._options.workers
-        return full and _suspect(tasks) is None
 
     async def _left(self, tasks: Sequence[Task]) -> bool:
         """Whether the actor is to stop; then it gives back what it has taken and not begun."""
@@ -186,7 +188,21 @@ class _Sync:
         leases = [(task.id, task.fence) for task in tasks]
         return len((await ride_out(self._ctx, "database", lambda: self._queue.release(leases))).ids)
 
-    async def _claim(self) -> list[Task]:
+    async def _next(self, *, more: bool = True) -> list[Task]:
+        """The next batch, if there may be `more`; suspects before it are settled here, one after the other, alone."""
+        trial = self._queue.trial
+        while more and self._may_claim() and trial.begin():
+            try:
+                tasks = await self._claim("alone")
+                if not (tasks and tasks[0].attempt_count >= SUSPECT):
+                    return tasks
+                if not await self._left(tasks):
+                    await self._settle(tasks, 0)
+            finally:
+                trial.end()
+        return await self._claim("skip") if more and self._may_claim() else []
+
+    async def _claim(self, suspects: Suspects) -> list[Task]:
         while not self._holds_lease() and not self._ctx.stopping.is_set():
             async with self._ctx.waiting("lease"):
                 with anyio.move_on_after(_LOOK):
@@ -198,7 +214,7 @@ class _Sync:
         async def claim() -> list[Task]:
             nonlocal tries
             tries += 1
-            return await self._queue.claim([self._entity.name])
+            return await self._queue.claim([self._entity.name], suspects=suspects)
 
         try:
             return await ride_out(self._ctx, "database", claim)
@@ -206,32 +222,13 @@ class _Sync:
             self._in_doubt = self._in_doubt or tries > 1
 
     async def _settle_all(self, tasks: Sequence[Task]) -> list[Task]:
-        """Settle a claim as one batch, or its first suspect alone; returns the next claim."""
-        suspect = _suspect(tasks)
-        if suspect is not None:
-            return await self._try_alone(suspect, [task for task in tasks if task is not suspect])
-        go_on = len(tasks) >= self._options.batch and self._may_go_on()
+        """Settle a claim as one batch; returns the next one, if this one was full."""
+        go_on = len(tasks) >= self._options.batch and self._holds_lease() and self._may_claim()
         return await self._settle(tasks, self._options.batch if go_on else 0)
 
-    async def _try_alone(self, suspect: Task, others: Sequence[Task]) -> list[Task]:
-        """Settle a suspect with nothing else in hand: what it does to its process costs nobody else an attempt."""
-        trial = self._queue.trial
-        if trial.begin():
-            try:
-                await self._release(others)
-                await trial.settle_down()
-                await self._settle([suspect], 0)
-            finally:
-                trial.end()
-        else:
-            await self._release([suspect, *others])
-            async with self._ctx.waiting("trial"):
-                await trial.wait()
-        return await self._claim() if self._may_go_on() else []
-
-    def _may_go_on(self) -> bool:
+    def _may_claim(self) -> bool:
         """Not while something is held that nobody knows of: it is given back when nothing is in hand."""
-        return self._holds_lease() and not self._in_doubt and not self._ctx.stopping.is_set()
+        return not (self._in_doubt or self._unfit or self._ctx.stopping.is_set())
 
     async def _settle(self, tasks: Sequence[Task], claim: int) -> list[Task]:
         began = anyio.current_time()
@@ -287,7 +284,7 @@ class _Sync:
             rows=settled.rows,
             altered=len(settled.altered),
             seconds=seconds,
-            drift=self._new_keys(prepared),
+            drift=self._drift.add(work.mapped.unknown for work in prepared.works if work.mapped),
         )
         self._observe(synced)
         self._tell(synced, settled)
@@ -300,18 +297,6 @@ class _Sync:
         self._log.info(
             "batch.settled", tasks=synced.tasks, rows=synced.rows, seconds=round(synced.seconds, 4), **synced.outcomes
         )
-
-    def _new_keys(self, prepared: Prepared) -> tuple[str, ...]:
-        found = Counter(key for work in prepared.works if work.mapped for key in work.mapped.unknown)
-        new = [key for key in found if key not in self._drift]
-        if len(self._drift) < _MOST_DRIFT:
-            self._drift.update(new)
-            return tuple(sorted(new))
-        return ()
-
-
-def _suspect(tasks: Iterable[Task]) -> Task | None:
-    return next((task for task in tasks if task.attempt_count >= SUSPECT), None)
 
 
 def _correlation(tasks: Iterable[Task]) -> dict[str, Any]:

@@ -9,25 +9,28 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from actors.fetching.asking import Asker, Finding, Untried
+from actors.fetching.asking import Asker, Finding, Found, Untried
 from actors.fetching.settling import settle
 from actors.messages import Wake
+from actors.pulling.backlog import LOOK, Backlog
 from actors.pulling.sift import IMAGE
 from actors.zoho.client import Client
 from actors.zoho.entities import Entities
 from actors.zoho.images import Pictures
+from actors.zoho.metering import metered
 from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out
 from tds_runtime.clock import DatabaseClock
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone, LeaseLost
 from tds_runtime.queue import Queue, Task
+from tds_runtime.running import Cost
 
 T = TypeVar("T")
 
@@ -44,12 +47,14 @@ FINISH = 3.0
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The section [fetcher]."""
 
-    batch: int = 50
+    batch: int = 100
     """Tasks claimed and answers settled at once."""
     poll: Duration = Duration("30s")
     """A task whose wake-up was lost is found this late at most."""
     pause: Duration = Duration("5s")
     """How long an API is left alone when it fails without saying for how long."""
+    backlog: Annotated[int, Meta(ge=1)] = 2000
+    """Changes that may wait for one entity; with more of them nothing is fetched for it until it has written some."""
 
 
 def _nobody(_: Iterable[tuple[str, str]]) -> None:
@@ -104,14 +109,17 @@ class Desk:
         self._finished = anyio.Event()
         self._claiming = anyio.CancelScope()
         self._held: dict[int, Task] = {}
+        self._costs: dict[int, Cost] = {}
         self._in_doubt = False
         self._closed: dict[str, float] = {}
+        self._backlogs = {entity.name: Backlog(entity.name, self._options.backlog, self._count) for entity in entities}
+        self._behind = False
 
     async def open(self) -> None:
         """Work until the actor is to stop; tasks in hand then go back untouched."""
         self._ctx.ready()  # with the database away the daemon starts all the same
         await self._return_own()
-        sender, tasks = anyio.create_memory_object_stream[Task](0)
+        sender, tasks = anyio.create_memory_object_stream[Task](self._ahead)
         answers, findings = anyio.create_memory_object_stream[Finding](self._options.batch)
         try:
             async with anyio.create_task_group() as group, tasks, findings:
@@ -129,6 +137,12 @@ class Desk:
         finally:
             if self._ctx.stopping.is_set():
                 await self._give_back()
+
+    @property
+    def _ahead(self) -> int:
+        """Tasks that lie ready while the next are claimed; none where a permit may run out meanwhile."""
+        options = self._client.options
+        return 0 if options.calls_per_minute else options.concurrency
 
     async def _listen(self) -> None:
         async for _ in self._inbox:
@@ -156,7 +170,7 @@ class Desk:
             self._woken = anyio.Event()
             if self._forgotten():
                 await self._return_own()
-            names = [] if self._in_doubt else self._open_entities()
+            names = [] if self._in_doubt else await self._ready_entities()
             tasks = await self._take(names) if names else []
             for task in tasks:
                 await sender.send(task)
@@ -203,9 +217,20 @@ class Desk:
         closed = self._closed_apis().keys()
         return [name for name, apis in self._apis.items() if not apis & closed]
 
+    async def _ready_entities(self) -> list[str]:
+        """Those of them that keep up with what is fetched for them."""
+        names = self._open_entities()
+        behind = {name for name in names if name in self._backlogs and await self._backlogs[name].is_long()}
+        self._behind = bool(behind)
+        return [name for name in names if name not in behind]
+
+    async def _count(self, entity: str, most: int) -> int:
+        return await self._ride_out(lambda: self._queue.backlog(entity, most))
+
     async def _idle(self) -> None:
-        """Wait for a wake-up, the next poll, or an API to open."""
+        """Wait for a wake-up, the next poll, an API to open, or an entity to write what was fetched for it."""
         waits = [max(until - time.time(), 0.05) for until in self._closed_apis().values()]
+        waits += [LOOK] if self._behind else []
         with anyio.move_on_after(min([self._options.poll, *waits])):
             await self._woken.wait()
 
@@ -214,7 +239,9 @@ class Desk:
     async def _ask(self, tasks: MemoryObjectReceiveStream[Task], answers: MemoryObjectSendStream[Finding]) -> None:
         async with answers:
             async for task in tasks:
-                finding = await self._asker.ask(task)
+                with metered() as meter:
+                    finding = await self._asker.ask(task)
+                self._costs[task.id] = meter.take()
                 if isinstance(finding, Untried):
                     self._close(finding)
                 await answers.send(finding)
@@ -246,7 +273,8 @@ class Desk:
 
     async def _settle_batch(self, batch: list[Finding]) -> None:
         try:
-            settled = await self._ride_out(lambda: settle(self._database, self._queue, batch))
+            costs = self._by_run(batch)
+            settled = await self._ride_out(lambda: settle(self._database, self._queue, batch, costs))
         except LeaseLost as error:
             log.warning("tasks.lost", reason=str(error), tasks=len(batch))
             return
@@ -256,9 +284,21 @@ class Desk:
             if self._forgotten():
                 self._woken.set()
         self._ctx.beat()
+        for finding in batch:
+            if isinstance(finding, Found):
+                self._backlogs[finding.task.entity_type].add(1)
         log.debug("details.settled", **settled.outcomes)
         if settled.entities:
             self._due([(name, "upsert") for name in settled.entities])
+
+    def _by_run(self, batch: Iterable[Finding]) -> dict[int, Cost]:
+        """What the calls of these cost the runs that they belong to."""
+        costs: dict[int, Cost] = {}
+        for task in (finding.task for finding in batch):
+            cost = self._costs.pop(task.id, Cost())
+            if task.run_id is not None:
+                costs[task.run_id] = costs.get(task.run_id, Cost()) + cost
+        return costs
 
     async def _ride_out(self, operation: Callable[[], Awaitable[T]]) -> T:
         return await ride_out(self._ctx, "database", operation, outages=(DatabaseGone,))

@@ -32,13 +32,5 @@ class Heal(Call[Healed], frozen=True):
     """Put right now what can be put right, and say what that was."""
 
 
-class Compared(Struct, frozen=True, kw_only=True):
-    """How well both sides agree, in percent: over everything and by entity."""
-
-    match_percentage: float
-    entities: dict[str, float]
-    alerts_created: int
-
-
-class Compare(Call[Compared], frozen=True):
-    """Count every entity on both sides now."""
+class Compare(Struct, frozen=True):
+    """A report was asked for; look for those that wait now."""

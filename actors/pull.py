@@ -12,11 +12,13 @@ from anyio.abc import TaskGroup
 from msgspec import structs
 
 from actors.messages import RunWake
-from actors.pulling import listings, sweeps
+from actors.pulling import listings, planning, sweeps
 from actors.pulling.desk import Desk, Due, Options
 from actors.pulling.listings import Outcome
+from actors.pulling.sift import IMAGE
 from actors.zoho.client import Client
 from actors.zoho.entities import Entities, Entity
+from actors.zoho.metering import Meter, metered
 from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out, running
 from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone, Error, LeaseLost, Outage, code_of
@@ -56,8 +58,9 @@ async def pull(
     `due` is told what was enqueued for whom, so that nobody waits for the queue's next poll. With `images`, changed
     pictures of items are enqueued with their items.
     """
+    apis = {entity.name: entity.sources[0].api for entity in entities} | {IMAGE: "inventory"}
 
-    def desk(run: Claimed, entity: Entity, group: TaskGroup) -> Desk:
+    def desk(run: Claimed, entity: Entity, meter: Meter) -> Desk:
         return Desk(
             ctx,
             run,
@@ -68,7 +71,8 @@ async def pull(
             options=options,
             due=due,
             images=images,
-            spawn=group.start_soon,
+            apis=apis,
+            meter=meter,
         )
 
     await Office(ctx, inbox, database, queue.boot_id, entities, options, desk).open()
@@ -85,7 +89,7 @@ class Office:
         boot_id: str,
         entities: Entities,
         options: Options,
-        desk: Callable[[Claimed, Entity, TaskGroup], Desk],
+        desk: Callable[[Claimed, Entity, Meter], Desk],
     ) -> None:
         self._ctx = ctx
         self._inbox = inbox
@@ -128,7 +132,7 @@ class Office:
         for run in claimed:
             if run.listed_at is None:
                 self._listing.add(run.id)
-            group.start_soon(self._execute, run, group)
+            group.start_soon(self._execute, run)
         if claimed:
             return
         with anyio.move_on_after(self._options.poll):
@@ -173,11 +177,11 @@ class Office:
 
     # --- one run
 
-    async def _execute(self, run: Claimed, group: TaskGroup) -> None:
+    async def _execute(self, run: Claimed) -> None:
         fields = {"run_id": run.id, "entity": run.entity_type, "correlation_id": run.correlation_id}
         with logs.bound(**fields):
             try:
-                await self._conclude(run, group)
+                await self._conclude(run)
             except DatabaseGone:
                 return  # stopping in the middle of an outage: the run comes back by its lease
             finally:
@@ -187,21 +191,26 @@ class Office:
         await self._close_parents()
         self._woken.set()
 
-    async def _conclude(self, run: Claimed, group: TaskGroup) -> None:
+    async def _conclude(self, run: Claimed) -> None:
         """Run it, and write down its ending, whatever it is."""
         try:
-            await (self._expand(run) if run.entity_type == EVERYTHING else self._pull(run, group))
+            await (self._expand(run) if run.entity_type == EVERYTHING else self._pull(run))
         except LeaseLost as error:
             log.warning("run.lost", reason=str(error))
-        except DatabaseGone:
-            raise
         except Outage as error:
+            if self._ctx.stopping.is_set() and isinstance(error, DatabaseGone):
+                raise  # nothing more can be written: it comes back by its lease
             await self._put_off(run, error)
         except Error as error:
             await self._fail(run, code_of(error), str(error))
 
     async def _expand(self, run: Claimed) -> None:
         names = run.args.get("entities") or [entity.name for entity in self._entities if fits(entity, run.kind)]
+        if run.kind == "full":
+            with metered() as meter:
+                known = [one for name in names if (one := self._entities.get(name))]
+                await planning.begin_all([self._desk(run, one, meter) for one in known])
+                await self._ride(lambda: running.spend(self._database, {run.id: meter.take()}))
         log.info("run.expanded", entities=names)
         await self._ride(lambda: self._expanded(run, names))
 
@@ -209,16 +218,29 @@ class Office:
         async with self._database.transaction() as connection:
             await running.expand(connection, run, names)
 
-    async def _pull(self, run: Claimed, group: TaskGroup) -> None:
+    async def _pull(self, run: Claimed) -> None:
         entity = self._entities.get(run.entity_type)
         if entity is None or not fits(entity, run.kind):
             return await self._fail(run, "unknown_entity", f"there is no {run.kind} run of {run.entity_type}")
-        desk = self._desk(run, entity, group)
-        if run.listed_at is None and not await self._list(desk):
-            return await self._fail(run, "timeout", f"not listed within {self._options.timeout}")
+        with metered() as meter:
+            desk = self._desk(run, entity, meter)
+            if run.listed_at is None and not await self._metered(desk):
+                return await self._fail(run, "timeout", f"not listed within {self._options.timeout}")
         self._listing.discard(run.id)
         self._woken.set()
         return await self._settle(desk)
+
+    async def _metered(self, desk: Desk) -> bool:
+        """Read the source, and keep what that cost however it ends."""
+        try:
+            listed = await self._list(desk)
+        except DatabaseGone:
+            raise
+        except Error:
+            await desk.spend()
+            raise
+        await desk.spend()
+        return listed
 
     async def _list(self, desk: Desk) -> bool:
         """Read the source; false when that took too long."""
@@ -226,6 +248,7 @@ class Office:
         await desk.set_clock()
         await desk.note("resumed" if run.resumed else "started", attempt=run.attempt_count, schedule=run.schedule)
         with anyio.move_on_after(self._options.timeout) as scope:
+            desk.limit = scope
             outcome = await LISTINGS[run.kind](desk)
             await desk.ride(lambda: _listed(self._database, run, outcome))
             await desk.note("listed", candidates=outcome.candidates)
@@ -233,7 +256,7 @@ class Office:
 
     async def _settle(self, desk: Desk) -> None:
         """Wait until every task of the run was tried once, then write down what became of them."""
-        run, left = desk.run, 0
+        run = desk.run
         with anyio.move_on_after(self._options.timeout) as scope:
             while left := await desk.ride(lambda: running.outstanding(self._database, run)):
                 if desk.is_closed:
@@ -241,12 +264,13 @@ class Office:
                 async with self._ctx.waiting("tasks"):
                     await anyio.sleep(min(LONGEST_LOOK, max(SHORTEST_LOOK, left * LOOK_PER_TASK)))
         alarm = "unsettled" if scope.cancelled_caught else ""
-        ended = await desk.ride(lambda: running.complete(self._database, run, left=left, alarm=alarm))
+        ended = await desk.ride(lambda: running.complete(self._database, run, alarm=alarm))
         await desk.note("completed", **_counts(ended))
 
     async def _put_off(self, run: Claimed, error: Outage) -> None:
-        """The source is away for longer: the run waits, goes on at its place, and burns no attempt."""
-        until = getattr(error, "until", None) or datetime.now(UTC) + timedelta(seconds=60)
+        """Something is away: the run waits, goes on at its place, and burns no attempt."""
+        away = 1 if isinstance(error, DatabaseGone) else 60
+        until = getattr(error, "until", None) or datetime.now(UTC) + timedelta(seconds=away)
         log.warning("run.put_off", reason=str(error), until=until.isoformat())
         await self._ride(lambda: running.log(self._database, run, "warning", "put_off", str(error), until=until))
         await self._ride(lambda: running.release(self._database, [run], until))
@@ -262,6 +286,7 @@ LISTINGS: Mapping[str, Callable[[Desk], Awaitable[Outcome]]] = {
     "full": listings.full,
     "incremental": listings.incremental,
     "stock": sweeps.stock,
+    "balance": listings.balance,
     "price_list": listings.full,
 }
 
@@ -271,6 +296,8 @@ def fits(entity: Entity, kind: str) -> bool:
     match kind:
         case "stock":
             return any(source.bulk_path for source in entity.sources)
+        case "balance":
+            return any(source.balances for source in entity.sources)
         case "price_list":
             return entity.name == "price_list"
         case _:

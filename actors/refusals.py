@@ -12,7 +12,6 @@ from msgspec import Struct
 from actors.effect import Work
 from actors.zoho.entities import Entity
 from tds_runtime.errors import Error
-from tds_runtime.queue import FULL, Change
 
 Fate = Literal["bury", "retry", "wait"]
 
@@ -22,7 +21,6 @@ _PERMANENT = ("22", "23", "44", "54")
 _FOREIGN_KEY = "23503"
 _WORDS = re.compile(r"(?<!^)(?=[A-Z])")
 _QUOTED_VALUE = re.compile(r': ".*"$', re.DOTALL)
-_MISSING_KEY = re.compile(r"^Key \((?P<columns>[^)]*)\)=")
 _LENGTH = re.compile(r"\((\d+)\)")
 
 Refused = Exception
@@ -35,12 +33,13 @@ class TargetUnfit(Error):
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """What becomes of a task whose statement was refused, and why."""
+    """What becomes of a task whose statement was refused, and why; `detail` is what the server said beside it."""
 
     work: Work
     fate: Fate
     code: str
     message: str
+    detail: str = ""
 
 
 def is_transient(error: Refused) -> bool:
@@ -62,7 +61,8 @@ def judged(entity: Entity, work: Work, error: Refused) -> Refusal:
     """What becomes of this one task; the message names table, column or constraint, and never a value."""
     code, state = _WORDS.sub("_", type(error).__name__.removesuffix("Error")).lower(), _state(error)
     if state == _FOREIGN_KEY and work.mapped is not None:
-        return Refusal(work=work, fate="wait", code=code, message=_message(entity, work, error))
+        detail = getattr(error, "detail", None) or ""
+        return Refusal(work=work, fate="wait", code=code, message=_message(entity, work, error), detail=detail)
     permanent = state.startswith(_PERMANENT) or not isinstance(error, asyncpg.PostgresError)
     return Refusal(work=work, fate="bury" if permanent else "retry", code=code, message=_message(entity, work, error))
 
@@ -86,33 +86,3 @@ def _too_long(entity: Entity, work: Work, error: Refused) -> Iterator[str]:
         for field, value in zip(entity.target.fields, work.mapped.values, strict=True):
             if isinstance(value, str) and len(value) > int(length[1]):
                 yield field.name
-
-
-def parents(entity: Entity, refusal: Refusal, error: Refused) -> list[Change]:
-    """Fetches of the records that the refused one points at: the column the server named, or all of them."""
-    mapped, task = refusal.work.mapped, refusal.work.task
-    if mapped is None:
-        return []
-    named = _MISSING_KEY.match(getattr(error, "detail", None) or "")
-    rows = [(entity.target.fields, mapped.values)]
-    for children in entity.target.children:
-        rows += [(children.fields, values) for values in mapped.children.get(children.table, {}).values()]
-    found = {
-        (field.references, value): field.name
-        for fields, values in rows
-        for field, value in zip(fields, values, strict=True)
-        if field.references and isinstance(value, str)
-    }
-    exact = {key for key, column in found.items() if named and column in named["columns"].split(", ")}
-    return [
-        Change(
-            entity_type=parent,
-            source_entity_id=record,
-            operation="fetch",
-            priority=min(task.priority, FULL),
-            run_id=task.run_id,
-            correlation_id=task.correlation_id,
-            reason=f"{entity.name} {task.source_entity_id} refers to it",
-        )
-        for parent, record in sorted(exact or found)
-    ]

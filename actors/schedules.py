@@ -7,6 +7,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
+from actors import reports
 from actors.bell import Bell
 from actors.ticker import Action
 from tds_runtime import runs
@@ -18,10 +19,11 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "daily_full_sync": {"cron": "0 2 * * *", "run": "pull.full", "jitter": "2m"},
     "hourly_incremental_sync": {"cron": "0 * * * *", "run": "pull.incremental"},
     "stock_sync_15min": {"every": "15m", "run": "pull.stock"},
+    "balance_sync_6h": {"cron": "0 8,14,20 * * *", "run": "pull.balance"},  # the full sync does it at night
     "auto_healing": {"every": "15m", "run": "heal"},
     "daily_statistics": {"cron": "0 3 * * *", "run": "compare", "jitter": "2m"},
 }
-KINDS: tuple[runs.Kind, ...] = ("full", "incremental", "stock", "price_list")
+KINDS: tuple[runs.Kind, ...] = ("full", "incremental", "stock", "balance", "price_list")
 
 _TIMING = frozenset({"cron", "every"})
 
@@ -33,9 +35,9 @@ def defaults(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def actions(bell: Bell) -> dict[str, Action]:
-    """What a schedule's `run` may name. A pull is a run row; healing and comparing keep records of their own."""
+    """What a schedule's `run` may name. A pull is a run, a comparison a report; healing keeps records of its own."""
     pulls = {f"pull.{kind}": Action(_Pull(kind), bell.run) for kind in KINDS}
-    return {**pulls, "heal": Action(_nothing, bell.heal), "compare": Action(_nothing, bell.compare)}
+    return {**pulls, "heal": Action(_nothing, bell.heal), "compare": Action(_compare, bell.compare)}
 
 
 def check(schedules: Mapping[str, Schedule], known: Mapping[str, Action]) -> None:
@@ -60,6 +62,21 @@ class _Pull:
         return await runs.request(
             connection, entity, self._kind, f"schedule {schedule}", schedule=schedule, slot=slot, args=args
         )
+
+
+async def _compare(connection: Connection, *, schedule: str, slot: datetime, args: Mapping[str, Any]) -> int | None:
+    """Make the report of a comparison; it is no run, so its slot names none. `args`: entity, depth, repair, reason."""
+    await reports.request(
+        connection,
+        str(args.get("entity", reports.EVERYTHING)),
+        f"schedule {schedule}",
+        depth="counts" if args.get("depth") == "counts" else "records",
+        repair=args.get("repair") is True,
+        reason=str(args.get("reason", "by schedule")),
+        schedule=schedule,
+        slot=slot,
+    )
+    return None
 
 
 async def _nothing(_connection: Connection, *, schedule: str, slot: datetime, args: Mapping[str, Any]) -> int | None:  # noqa: ARG001 - the shape of a start

@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from anyio.lowlevel import checkpoint
 from msgspec import Struct
 
-from actors import effect, refusals
+from actors import effect, parents, refusals
 from actors.effect import Effect, Work
 from actors.refusals import REFUSED, Refusal, Refused, TargetUnfit
-from actors.zoho.documents import Mapped, RecordInvalid
+from actors.zoho.documents import Fault, Mapped, RecordInvalid
 from actors.zoho.entities import Entity
 from tds_runtime.database import Connection, Database
 from tds_runtime.queue import Change, Failure, Queue, Task
@@ -26,7 +26,7 @@ MAPPED_AT_A_TIME = 25
 """Records between two checkpoints: mapping is pure computing, and others want to run."""
 
 _UNNAMED = "body:"
-_UNTIL_PARENT = timedelta(seconds=60)
+_SHORTEST_WAIT, _LONGEST_WAIT = timedelta(seconds=5), timedelta(hours=1)
 # What a document might provoke in the mapping that nobody thought of: a fault of this program, tried again and then
 # buried with its traceback, while the neighbours go on.
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -89,7 +89,11 @@ class Settlement:
         incomplete: list[tuple[int, int]] = []
         for number, task in enumerate(tasks, 1):
             try:
-                works.append(Work(task, self._map(task)))
+                mapped = self._map(task)
+                if self._is_cut(task, mapped):
+                    incomplete.append((task.id, task.fence))
+                else:
+                    works.append(Work(task, mapped))
             except RecordInvalid as error:
                 if self._may_refetch(task, error):
                     incomplete.append((task.id, task.fence))
@@ -106,6 +110,8 @@ class Settlement:
 
     def _map(self, task: Task) -> Mapped | None:
         if task.operation == "delete":
+            if _is_unnamed(task):
+                raise RecordInvalid([Fault("id", "of what was deleted is missing")])
             return None
         return self._entity.map(
             task.payload or b"",
@@ -115,10 +121,18 @@ class Settlement:
             record_id=task.source_entity_id,
         )
 
+    def _is_cut(self, task: Task, mapped: Mapped | None) -> bool:
+        """Whether a document was delivered without any of its lines: form fields and placeholders have none.
+
+        Written as it is, it would be taken for whole by every pull that sees the same stamp.
+        """
+        if mapped is None or task.payload_kind != "webhook" or not self._entity.has_details:
+            return False
+        return bool(self._entity.target.children) and not mapped.children and self._entity.can_refetch
+
     def _may_refetch(self, task: Task, error: RecordInvalid) -> bool:
-        named = not task.source_entity_id.startswith(_UNNAMED)
         partial = task.payload is None or (task.payload_kind == "webhook" and error.incomplete)
-        return partial and named and self._entity.can_refetch
+        return partial and not _is_unnamed(task) and self._entity.can_refetch
 
     # --- writing
 
@@ -154,7 +168,7 @@ class Settlement:
 
     async def _transact(self, prepared: Prepared, claim: int, *, careful: bool) -> Settled:
         async with self._database.transaction() as connection:
-            refused: list[tuple[Refusal, Refused]] = []
+            refused: list[Refusal] = []
             if careful:
                 done = await self._narrow(connection, prepared.works, refused)
             else:
@@ -164,6 +178,9 @@ class Settlement:
             await self._retry(connection, prepared.unforeseen, outcomes)
             await self._refetch(connection, (*done.refetch, *prepared.incomplete), outcomes)
             failures += await self._refuse(connection, refused, outcomes)
+            await self._queue.enqueue(
+                connection, await parents.of_written(connection, self._entity, prepared.works, done)
+            )
             claimed = await self._complete(connection, done, claim)
             return Settled(
                 outcomes=+outcomes, rows=done.rows, altered=done.altered, failures=tuple(failures), claimed=claimed
@@ -175,9 +192,7 @@ class Settlement:
             return ()
         return tuple(await self._queue.complete_and_claim(connection, done.completions, self._entity.name, claim))
 
-    async def _narrow(
-        self, connection: Connection, works: Sequence[Work], refused: list[tuple[Refusal, Refused]]
-    ) -> Effect:
+    async def _narrow(self, connection: Connection, works: Sequence[Work], refused: list[Refusal]) -> Effect:
         """Write what can be written; halve what is refused until single records remain."""
         if not works:
             return Effect()
@@ -188,7 +203,7 @@ class Settlement:
             if refusals.is_transient(error) or refusals.is_unfit(error):
                 raise
             if len(works) == 1:
-                refused.append((refusals.judged(self._entity, works[0], error), error))
+                refused.append(refusals.judged(self._entity, works[0], error))
                 return Effect()
         middle = len(works) // 2
         first = await self._narrow(connection, works[:middle], refused)
@@ -197,17 +212,19 @@ class Settlement:
     # --- endings that are no completion
 
     async def _refuse(
-        self, connection: Connection, refused: Iterable[tuple[Refusal, Refused]], outcomes: Counter[str]
+        self, connection: Connection, refused: Iterable[Refusal], outcomes: Counter[str]
     ) -> list[Failure]:
         failures: dict[str, list[Failure]] = {"bury": [], "retry": [], "wait": []}
         changes: list[Change] = []
-        for refusal, error in refused:
+        waiting: list[Task] = []
+        for refusal in refused:
             failures[refusal.fate].append(_failure(refusal.work.task, refusal.code, refusal.message))
             if refusal.fate == "wait":
-                changes += refusals.parents(self._entity, refusal, error)
+                waiting.append(refusal.work.task)
+                changes += await parents.of_refused(connection, self._entity, refusal.work, refusal.detail)
         await self._bury(connection, failures["bury"], outcomes)
         await self._retry(connection, failures["retry"], outcomes)
-        await self._wait(connection, failures["wait"], outcomes)
+        await self._wait(connection, zip(waiting, failures["wait"], strict=True), outcomes)
         await self._queue.enqueue(connection, changes)
         return [failure for listed in failures.values() for failure in listed]
 
@@ -222,12 +239,20 @@ class Settlement:
             outcomes["retried"] += len(moved.returned)
             outcomes["buried"] += len(moved.buried)
 
-    async def _wait(self, connection: Connection, failures: Sequence[Failure], outcomes: Counter[str]) -> None:
-        if failures:
-            leases = [(failure.id, failure.fence) for failure in failures]
-            until = self._now() + _UNTIL_PARENT
-            await self._queue.snooze(leases, until, failures[0].error_message, connection=connection)
-            outcomes["waiting"] += len(failures)
+    async def _wait(
+        self, connection: Connection, failures: Iterable[tuple[Task, Failure]], outcomes: Counter[str]
+    ) -> None:
+        """Put off for as long again as has been waited already: the parent is asked for each time."""
+        now = self._now()
+        groups: dict[tuple[timedelta, str], list[tuple[int, int]]] = {}
+        for task, failure in failures:
+            waited = now - (task.snoozed_at or now)
+            seconds = timedelta(seconds=round(waited.total_seconds()))
+            key = min(max(seconds, _SHORTEST_WAIT), _LONGEST_WAIT), failure.error_message
+            groups.setdefault(key, []).append((task.id, task.fence))
+        for (wait, reason), leases in groups.items():
+            await self._queue.snooze(leases, now + wait, reason, connection=connection)
+            outcomes["waiting"] += len(leases)
 
     async def _refetch(self, connection: Connection, leases: Sequence[tuple[int, int]], outcomes: Counter[str]) -> None:
         if leases:
@@ -247,6 +272,10 @@ class Settlement:
             await self._retry(connection, prepared.unforeseen, outcomes)
             await self._refetch(connection, prepared.incomplete, outcomes)
         return Settled(outcomes=+outcomes, failures=tuple(ended))
+
+
+def _is_unnamed(task: Task) -> bool:
+    return task.source_entity_id.startswith(_UNNAMED)
 
 
 def _failure(task: Task, code: str, message: str, stack: str = "") -> Failure:

@@ -27,7 +27,7 @@ async def source(ctx: Context, *, client: Client, shared: Shared) -> None:
 
 
 class Keeper:
-    """Keeps what must survive a restart: breakers and budgets; applies what others ordered: pauses and resets."""
+    """Keeps what must survive a restart: breakers and budgets; applies what other nodes learned of them, and pauses."""
 
     def __init__(self, ctx: Context, client: Client, shared: Shared) -> None:
         self._ctx = ctx
@@ -85,6 +85,10 @@ class Keeper:
             if name not in self._unsaved:  # what happened since the start is newer
                 breaker.restore(found[name].breaker)
                 self._reset_at[name] = found[name].reset_requested_at
+        self._take_budgets(found)
+
+    def _take_budgets(self, found: Mapping[str, Upstream]) -> None:
+        """What another node was told later is newer than what was told here."""
         for name, budget in self._client.caller.budgets.items():
             if budget.observed_at < found[name].budget.observed_at:
                 self._client.caller.budgets[name] = found[name].budget
@@ -106,6 +110,7 @@ class Keeper:
             if found[name].reset_requested_at > self._reset_at.get(name, 0.0):
                 self._reset_at[name] = found[name].reset_requested_at
                 breaker.reset()
+        self._take_budgets(found)
         ordered = found[ORGANIZATION]
         self._client.limiter.note_pause(ordered.paused, ordered.pause_reason)
         self._client.limiter.share(ordered.nodes)

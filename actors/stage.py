@@ -72,13 +72,19 @@ class Sandbox(Struct, frozen=True):
 
 
 class Stage(Struct, frozen=True):
-    """The running processes and how to reach them."""
+    """The running processes and how to reach them; `pid` is the daemon's."""
 
     directory: Path
     sandbox: Sandbox
     daemon: str
     token: str
     configuration: Path
+    pid: int
+
+    def peak_memory(self) -> int:
+        """The most bytes that the daemon ever had resident."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
 
 
 def command(*arguments: str) -> list[str]:
@@ -170,4 +176,4 @@ async def open_stage(
         address = f"http://127.0.0.1:{port}"
         await wait_ready(address, daemon, daemon_log)
         token = await _token(configuration, environment)
-        yield Stage(directory, announced, address, token, configuration)
+        yield Stage(directory, announced, address, token, configuration, daemon.pid)

@@ -291,7 +291,12 @@ def of_upkeep(config: Config, parts: Parts) -> tuple[Spec[Heal], Spec[Compare]]:
         node=parts.node.name,
     )
     comparing = reconciler.reconciler(
-        database=parts.database, client=parts.client, entities=parts.entities, options=config.reconciler
+        database=parts.database,
+        queue=parts.queue,
+        client=parts.client,
+        entities=parts.entities,
+        options=config.reconciler,
+        due=parts.bell.work,
     )
     return healing.options(budget=ALONE), comparing.options(budget=ALONE)
 
@@ -325,6 +330,7 @@ def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
         schedules=config.schedule,
         runtime=host.get,
         wake_pull=parts.bell.run,
+        wake_reconciler=parts.bell.compare,
         healer=parts.bell.listeners.healer,
         writer=parts.bell.listeners.writer,
         options=config.api,

@@ -16,7 +16,7 @@ from msgspec import Struct
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from actors.zoho.naming import Names, identifier
+from actors.zoho.naming import Names, identifier, is_deletion
 from actors.zoho.signature import Encoding, Verifier
 from tds_runtime import logs, problem
 from tds_runtime.errors import NoAnswer, Outage, Undeliverable
@@ -30,6 +30,7 @@ SHORTEST_SECRET = 12
 CATCH_ALL = "/api/tds/zoho/webhooks"
 PREFIX = "/api/tds/webhooks"
 DELETION = "/delete"
+"""Below a route: the record is said to be gone. The source signs no path, so this only makes the daemon ask."""
 
 Header = tuple[bytes, bytes]
 
@@ -47,7 +48,9 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     secrets: what the source signs with; two while one replaces the other. With none, every delivery is refused.
     tokens: static tokens for senders that cannot sign, in `token_header` or in the query parameter `token_parameter`.
     header, encoding: where the signature stands and how it is spelled.
+    parameter: the query parameter that it stands in where the sender sets no headers; no part of what is signed.
     event_header: where a sender puts its own number of a delivery, if it has one.
+    event_name_header: where a sender says what happened; nobody signs it, so a deletion told there is asked about.
     timeout: how long a delivery may wait for its commit before its sender is asked to come again.
     retry_after: what the sender is told then.
     """
@@ -55,10 +58,12 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     secrets: tuple[Secret, ...] = ()
     tokens: tuple[Secret, ...] = ()
     header: str = "X-Zoho-Webhook-Signature"
+    parameter: str = ""
     encoding: Encoding = "any"
     token_header: str = "X-Webhook-Token"  # noqa: S105 - the header's name
     token_parameter: str = "token"  # noqa: S105 - the parameter's name
     event_header: str = "X-Event-Id"
+    event_name_header: str = "X-Event"
     source: str = "zoho"
     timeout: Duration = Duration("10s")
     retry_after: Duration = Duration("5s")
@@ -73,6 +78,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             secrets=self.secrets,
             tokens=self.tokens,
             header=self.header,
+            parameter=self.parameter,
             encoding=self.encoding,
             token_header=self.token_header,
             token_parameter=self.token_parameter,
@@ -119,6 +125,7 @@ class Receiver:
         self._writer, self._names, self._options, self._metrics = writer, names, options, metrics
         self._verifier = options.verifier()
         self._event_header = options.event_header.lower().encode()
+        self._event_name_header = options.event_name_header.lower().encode()
         self._retry_after: Header = (b"retry-after", b"%d" % max(1, round(options.retry_after)))
         self._new_id = new_id
         self._log = logs.get("webhooks")
@@ -143,8 +150,7 @@ class Receiver:
 
     def _delivery(self, scope: Scope, segment: str, content_type: str) -> Delivery:
         query, body = self._verifier.public_query(scope["query_string"]), scope[BODY]
-        deleted = scope["method"] == "DELETE" or scope["path"].endswith(DELETION)
-        named = self._names.name(segment, query, content_type, body, deleted=deleted)
+        named = self._names.name(segment, query, content_type, body, deleted=self._hints_deletion(scope))
         event_id = identifier(_header(scope["headers"], self._event_header).decode("latin-1")) or named.event_id
         return Delivery(
             source=self._options.source,
@@ -159,6 +165,11 @@ class Receiver:
             event_id=event_id,
             variant=named.variant,
         )
+
+    def _hints_deletion(self, scope: Scope) -> bool:
+        """Whether method, path or header say that the record is gone: nothing that is signed."""
+        event = _header(scope["headers"], self._event_name_header).decode("latin-1")
+        return scope["method"] == "DELETE" or scope["path"].endswith(DELETION) or is_deletion(event)
 
     async def _store(self, delivery: Delivery) -> tuple[int, list[Header], bytes]:
         CORRELATION.set(delivery.correlation_id)

@@ -37,6 +37,14 @@ class Charge(Struct, frozen=True):
     at: float
 
 
+class Spending(Struct, frozen=True):
+    """A budget and what is gone of it: `spent` restarts count now, of `restarts` within `per` seconds."""
+
+    spent: int
+    restarts: int
+    per: float
+
+
 class Ledger:
     """What was charged to one budget."""
 
@@ -55,9 +63,16 @@ class Ledger:
         """
         self._charges.append(new)
         if len(self._charges) > min(self.budget.restarts, self._look_at):  # only now does it matter which still count
-            self._charges = [old for old in self._charges if running(old.child) - old.at <= self.budget.per]
+            self._charges = self._counting(running)
             self._look_at = _FEW + 2 * len(self._charges)
         return len(self._charges) <= self.budget.restarts
+
+    def spending(self, running: Callable[[str], float]) -> Spending:
+        """What counts at this moment; `running` as for `charge`."""
+        return Spending(len(self._counting(running)), self.budget.restarts, self.budget.per)
+
+    def _counting(self, running: Callable[[str], float]) -> list[Charge]:
+        return [old for old in self._charges if running(old.child) - old.at <= self.budget.per]
 
     def clear(self) -> None:
         """Forget all charges."""

@@ -12,7 +12,7 @@ from tds_runtime.events import Broadcast, DeadLettered, Subscription, TreeStoppe
 from tds_runtime.plan import check
 from tds_runtime.pool import Pool
 from tds_runtime.slot import Running, Slot, World
-from tds_runtime.snapshot import Count, Snapshot, count_below, find, snapshot_of
+from tds_runtime.snapshot import Count, Snapshot, SupervisorStatistics, count_below, find, snapshot_of, statistics_of
 from tds_runtime.spec import Spec, Supervisor
 
 
@@ -39,6 +39,13 @@ class Control:
     def count(self, path: str = "") -> Count:
         """What is below `path`; below the root when it is empty."""
         return count_below(self._find(path))
+
+    def statistics(self, path: str = "") -> SupervisorStatistics:
+        """The supervisor at `path` in figures, the root when it is empty; raises SpecError for an actor."""
+        slot = self._find(path)
+        if not isinstance(slot.spec, Supervisor):
+            raise SpecError(f"{slot.path} is no supervisor; its mailbox has statistics: ref.statistics()")
+        return statistics_of(slot)
 
     def events(self, capacity: int = 1024) -> Subscription:
         """What happens from now on, at most `capacity` events unread; may be asked for before the tree is entered."""

@@ -86,6 +86,10 @@ class RecordMissing(SourceRejected):
     """The source has no record of this id."""
 
 
+class BudgetRefused(Error):
+    """The day has not enough calls left for this, and nobody insisted."""
+
+
 # --- queue
 
 

@@ -70,7 +70,7 @@ class Lifecycle:
         self.remind(slot, now + slot.spec.start_timeout)
         self.world.publish(ChildStarting(path=slot.path, at=now, incarnation=slot.incarnation))
         assert self.group is not None
-        self.group.create_task(slot.life.live(), name=slot.path, context=self.world.blank)
+        slot.life.begin(self.group, slot.path, self.world.blank)
 
     def _incarnate(self, slot: Slot, ctx: Context) -> Incarnation:
         inbox: Inbox[Any] | None = None
@@ -147,10 +147,10 @@ class Lifecycle:
             self.cancel(slot, now, None, reason)
 
     def cancel(self, slot: Slot, now: float, verdict: Error | None, reason: str) -> None:
-        """Phase two: cancel the scope. A `verdict` makes the end a crash or a kill."""
+        """Phase two: cancel the task. A `verdict` makes the end a crash or a kill."""
         assert slot.life is not None
         slot.state = "cancelled"
-        slot.life.cancel(verdict, reason)
+        slot.life.cancel(verdict)
         self.remind(slot, now + slot.spec.kill_grace)
         self.world.publish(ChildCancelled(path=slot.path, at=now, reason=reason))
 

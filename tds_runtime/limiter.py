@@ -106,6 +106,16 @@ def refusal(budget: Budget, now: float, reserve: float) -> float | None:
     return budget.resets_at if budget.remaining <= budget.limit * reserve else None
 
 
+def spendable(budget: Budget, now: float, reserve: float) -> int | None:
+    """Calls that may be made before the reserve is touched; None where nobody told, or the source does not count.
+
+    A source that still has all of the day's calls after one was made counts none (a sandbox without limits).
+    """
+    if not budget.limit or now >= budget.resets_at or budget.remaining >= budget.limit:
+        return None
+    return max(0, budget.remaining - math.floor(budget.limit * reserve))
+
+
 def lasts_until(budget: Budget, now: float) -> float | None:
     """When the rest is used up at the day's rate so far, or None when it lasts until the reset."""
     used, seconds = budget.first_remaining - budget.remaining, now - budget.first_at

@@ -87,6 +87,10 @@ class Oversight:
         """Return the paused entities with the reasons."""
         return dict(await self.database.fetch(sql.load("queue/paused")))
 
+    async def backlog(self, entity_type: str, most: int) -> int:
+        """Count the changes of an entity that wait to be written, no further than to `most`."""
+        return int(await self.database.fetchval(sql.load("queue/backlog"), entity_type, most))
+
     async def statistics(self) -> Statistics:
         """Count tasks by status."""
         row = await self.database.fetchrow(sql.load("queue/statistics"))

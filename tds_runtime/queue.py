@@ -34,7 +34,7 @@ from tds_runtime.task import (
     Task,
     fold,
 )
-from tds_runtime.trial import Trial
+from tds_runtime.trial import Suspects, Trial
 from tds_runtime.values import Duration
 
 __all__ = [
@@ -50,7 +50,7 @@ FORGOTTEN = 60.0  # seconds after which a claim that nobody here has heard of is
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section [queue]: `batch` tasks a claim, `workers` batches in flight per entity, and how patient failures are."""
 
-    batch: Annotated[int, Meta(ge=1, le=MOST)] = 100
+    batch: Annotated[int, Meta(ge=1, le=MOST)] = 250
     workers: int = 2
     poll: Duration = Duration("1s")
     lease: Duration = Duration("60s")
@@ -84,15 +84,21 @@ class Queue(Oversight):
         return Enqueued(len(given), len(given) - len(folded) + met)
 
     async def claim(
-        self, entity_types: Sequence[str], operations: Sequence[Operation] = SYNC, limit: int | None = None
+        self,
+        entity_types: Sequence[str],
+        operations: Sequence[Operation] = SYNC,
+        limit: int | None = None,
+        *,
+        suspects: Suspects = "alone",
     ) -> list[Task]:
         """Take up to `limit` tasks (default: a batch) in a transaction of their own, the most urgent and oldest first.
 
-        Either upserts and deletes of one entity, or the fetches of any number of them.
+        Either upserts and deletes of one entity, or the fetches of any number of them. Among the former a suspect
+        (`trial.SUSPECT`) that is the first in line comes alone; with "skip" others come instead of it.
         """
-        statement, wanted = _claim(entity_types, operations)
+        limit = limit or self.options.batch
         try:
-            rows = await self.database.fetch(statement, wanted, limit or self.options.batch, self.boot_id)
+            rows = await self.database.fetch(*_claim(entity_types, operations, limit, self.boot_id, suspects))
         except asyncpg.UniqueViolationError:
             return []  # another claimer was faster with the same record; the next claim sees it
         return await self._taken(self.database, [Task(*row) for row in rows])
@@ -111,10 +117,13 @@ class Queue(Oversight):
     async def complete_and_claim(
         self, connection: Connection, completions: Sequence[Completion], entity_type: str, limit: int | None = None
     ) -> list[Task]:
-        """Finish tasks and take the next of the entity in one round trip, in the caller's transaction."""
+        """Finish tasks and take the next of the entity in one round trip, in the caller's transaction.
+
+        Nothing is taken while a suspect is the first in line: `claim` takes those.
+        """
         rows = await connection.fetch(
             sql.load("queue/complete_and_claim"),
-            *columns.of_completions(completions), entity_type, limit or self.options.batch, self.boot_id,
+            *columns.of_completions(completions), entity_type, limit or self.options.batch, self.boot_id, "stop",
         )  # fmt: skip
         self._let_go(completions)
         _all_held(rows[0][0], len(completions))
@@ -225,12 +234,15 @@ def fold_all(changes: Iterable[Change]) -> list[Change]:
     return list(kept.values())
 
 
-def _claim(entity_types: Sequence[str], operations: Sequence[Operation]) -> tuple[str, str | list[str]]:
+def _claim(
+    entity_types: Sequence[str], operations: Sequence[Operation], limit: int, boot_id: str, suspects: Suspects
+) -> tuple[Any, ...]:
+    """The statement and its arguments."""
     if tuple(operations) == ("fetch",):
-        return sql.load("queue/claim_fetch"), list(entity_types)
+        return sql.load("queue/claim_fetch"), list(entity_types), limit, boot_id
     if set(operations) != set(SYNC) or len(entity_types) != 1:
         raise ValueError("claim upserts and deletes of one entity, or fetches")
-    return sql.load("queue/claim"), entity_types[0]
+    return sql.load("queue/claim"), entity_types[0], limit, boot_id, suspects
 
 
 async def _whole(source: Connection | Database, tasks: list[Task]) -> list[Task]:

@@ -18,6 +18,10 @@ from tds_runtime.columns import SEPARATOR
 from tds_runtime.database import Connection
 
 Verdict = Literal["write", "unchanged", "superseded", "refetch", "delete"]
+Key = tuple[str, str]
+"""Entity and id."""
+Standing = Literal["here", "gone", "missing", "unknown"]
+"""Missing: never heard of, although its entity was listed whole; unknown: it was not, so that means nothing."""
 
 _NOTHING: Mapping[str, str] = {}
 _decode_facets = msgspec.json.Decoder(dict[str, str]).decode
@@ -189,6 +193,13 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
 async def known(connection: Connection, entity_type: str, ids: Iterable[str]) -> dict[str, State]:
     """What is stored of these records; those never seen are left out."""
     return _states(await connection.fetch(sql.load("records/known"), entity_type, listed(ids)))
+
+
+async def standing(connection: Connection, keys: Iterable[Key]) -> dict[Key, Standing]:
+    """What is known of these records of any entities."""
+    asked = [{"entity": entity, "record": record} for entity, record in sorted(keys)]
+    rows = await connection.fetch(sql.load("records/standing"), _encode(asked).decode()) if asked else []
+    return {(entity, record): found for entity, record, found in rows}
 
 
 async def lock(connection: Connection, entity_type: str, ids: Iterable[str]) -> dict[str, State]:

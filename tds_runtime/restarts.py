@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from math import inf
 
-from tds_runtime.budget import Budget, Charge, Ledger
+from tds_runtime.budget import Budget, Charge, Ledger, Spending
 from tds_runtime.context import Context
 from tds_runtime.errors import BudgetExhausted
 from tds_runtime.events import ChildFinished, ChildQuarantined, RestartScheduled, SupervisorExhausted
@@ -106,6 +106,10 @@ class Restarts(Supervision):
         else:
             self._exhausted(slot, ending, slot.ledger.budget)
         return False
+
+    def spending(self) -> Spending:
+        """What is spent of the budget that the children share which have none of their own."""
+        return self._ledger.spending(self._running)
 
     def _running(self, name: str) -> float:
         slot = self.children.get(name)

@@ -41,6 +41,16 @@ class Claimed(Struct, frozen=True, kw_only=True):
     enqueued: int
 
 
+class Cost(Struct, frozen=True, kw_only=True):
+    """What calls to a source cost: how many, and bytes of their answers."""
+
+    calls: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(calls=self.calls + other.calls, bytes=self.bytes + other.bytes)
+
+
 class Step(Struct, frozen=True, kw_only=True):
     """What one step of a listing adds; `ids` are what a page of a complete listing saw."""
 
@@ -53,6 +63,7 @@ class Step(Struct, frozen=True, kw_only=True):
     variant: str = ""
     page: int = 0
     ids: Sequence[str] | None = None
+    cost: Cost = Cost()
 
 
 class Ended(Counts, frozen=True, kw_only=True):
@@ -92,9 +103,15 @@ async def expand(connection: Connection, run: Claimed, entities: Sequence[str]) 
     return [row["id"] for row in rows]
 
 
-async def expect(database: Database, run: Claimed, count: int) -> None:
-    """Keep how many records the source counted."""
-    _held(run, await database.fetchval(sql.load("runs/expect"), run.id, run.fence, count))
+async def plan(database: Database, run: Claimed, planned: Mapping[str, Any], expected: int | None) -> None:
+    """Keep what the run will take, and how many records the source counted."""
+    _held(run, await database.fetchval(sql.load("runs/plan"), run.id, run.fence, encoded(planned), expected))
+
+
+async def plan_of_part(database: Database, run: Claimed) -> bytes | None:
+    """What the run of everything that this run is a part of reckoned for it, as JSON."""
+    found = await database.fetchval(sql.load("runs/plan_of_part"), run.parent_id, run.entity_type)
+    return None if found is None else str(found).encode()
 
 
 async def advance(connection: Connection, run: Claimed, step: Step) -> None:
@@ -112,8 +129,18 @@ async def advance(connection: Connection, run: Claimed, step: Step) -> None:
         step.variant,
         step.page,
         None if step.ids is None else [storable(one) for one in step.ids],
+        step.cost.calls,
+        step.cost.bytes,
     )
     _held(run, held)
+
+
+async def spend(connection: Connection | Database, costs: Mapping[int, Cost]) -> None:
+    """Add what calls cost to the runs they were made for."""
+    wanted = sorted((run_id, cost) for run_id, cost in costs.items() if cost.calls or cost.bytes)
+    if wanted:
+        ids, calls, sizes = zip(*((run_id, cost.calls, cost.bytes) for run_id, cost in wanted), strict=True)
+        await connection.execute(sql.load("runs/spend"), list(ids), list(calls), list(sizes))
 
 
 async def finish_listing(connection: Connection, run: Claimed, *, candidates: int = 0, alarm: str = "") -> None:
@@ -129,9 +156,9 @@ async def outstanding(database: Database, run: Claimed) -> int:
     return int(row["outstanding"])
 
 
-async def complete(database: Database, run: Claimed, *, left: int = 0, alarm: str = "") -> Ended:
-    """End it well; `left` outstanding tasks are left to the queue."""
-    row = await database.fetchrow(sql.load("runs/complete"), run.id, run.fence, alarm, left)
+async def complete(database: Database, run: Claimed, *, alarm: str = "") -> Ended:
+    """End it well; what is outstanding of it is left to the queue."""
+    row = await database.fetchrow(sql.load("runs/complete"), run.id, run.fence, alarm)
     _held(run, row)
     assert row is not None
     return Ended(**dict(row))

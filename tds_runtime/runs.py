@@ -18,7 +18,7 @@ from msgspec import Struct
 from tds_runtime import sql
 from tds_runtime.database import Connection, Database, storable
 
-Kind: TypeAlias = Literal["full", "incremental", "stock", "price_list"]
+Kind: TypeAlias = Literal["full", "incremental", "stock", "balance", "price_list"]
 Status: TypeAlias = Literal["pending", "running", "completed", "failed", "cancelled"]
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
@@ -41,6 +41,8 @@ class Counts(Struct, frozen=True, kw_only=True):
         applied: tasks that are done.
         deferred: tasks that were tried and put off; they go on without the run.
         dead: tasks that ended in the dead letters.
+        calls: made to the source for it, detail calls and repetitions included.
+        bytes: of the answers, unpacked.
         alarm: Why somebody should look although it was completed; "" when nobody need.
     """
 
@@ -53,6 +55,8 @@ class Counts(Struct, frozen=True, kw_only=True):
     applied: int
     deferred: int
     dead: int
+    calls: int
+    bytes: int
     alarm: str
 
 
@@ -77,6 +81,8 @@ class Run(Counts, frozen=True, kw_only=True):
     completed_at: datetime | None
     attempt_count: int
     resumed: bool
+    plan: dict[str, Any] | None
+    """What it was reckoned to take before it began; None for what is not reckoned."""
     expected: int | None
     outcomes: dict[str, int]
     error_code: str | None
@@ -164,4 +170,5 @@ def encoded(value: Mapping[str, Any]) -> str:
 
 def _run(row: Mapping[str, Any]) -> Run:
     args, outcomes = msgspec.json.decode(row["args"]), msgspec.json.decode(row["outcomes"])
-    return Run(**{**row, "args": args, "outcomes": outcomes})
+    plan = None if row["plan"] is None else msgspec.json.decode(row["plan"])
+    return Run(**{**row, "args": args, "outcomes": outcomes, "plan": plan})

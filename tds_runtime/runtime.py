@@ -121,7 +121,7 @@ class Runtime(Control):
         assert self._world is not None
         with CancelScope(shield=True):
             async with create_task_group() as group:
-                group.create_task(life.live(), name=self.tree.name, context=self._world.blank)
+                life.begin(group, self.tree.name, self._world.blank)
                 await self._stopping.wait()
                 await self._bound_the_stop()
 
@@ -165,7 +165,7 @@ class Runtime(Control):
         if self._root is None or self._root.life is None:
             return
         if not self._stuck.is_set():
-            self._root.life.cancel(None, f"the grace of {self._grace:g} s is over")
+            self._root.life.cancel(None)
             with move_on_after(_LAST_WORDS):
                 await self._ended.wait()
         if self._abandon is not None and not self._ended.is_set():

@@ -10,7 +10,7 @@ from math import inf
 from random import Random
 from typing import Any, Literal, Protocol
 
-from tds_runtime.budget import Ledger
+from tds_runtime.budget import Ledger, Spending
 from tds_runtime.change import Change
 from tds_runtime.envelope import Answer, Envelope, Pace
 from tds_runtime.errors import CalleeCrashed, CalleeStopped, Error, Hung
@@ -33,6 +33,7 @@ class Running(Protocol):
     def remove(self, slot: Slot) -> Answer: ...
     def halt(self, slot: Slot) -> Answer: ...
     def reshape(self, spec: Supervisor, change: Change) -> None: ...
+    def spending(self) -> Spending: ...
 
 
 State = Literal[
@@ -212,6 +213,12 @@ class Slot:
     def running(self) -> float:
         """Seconds this child has run in all its lives."""
         return self.ran + (0.0 if self.life is None else self.world.clock() - self.started_at)
+
+    def spending(self) -> Spending | None:
+        """What is spent of a child's own budget, or of the one that a running supervisor's children share."""
+        if self.supervision is not None:
+            return self.supervision.spending()
+        return None if self.ledger is None else self.ledger.spending(lambda _name: self.running())
 
     def next_delay(self) -> float:
         """Count one more try and say how long to wait for it."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
 from msgspec import Struct
 
+from tds_runtime.budget import Spending
 from tds_runtime.errors import NoSuchChild
 from tds_runtime.mailbox import Statistics
 from tds_runtime.slot import Slot, State
@@ -15,7 +19,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
     `kind` is "actor" or "supervisor". `restarts` counts incarnations after the first, `uptime` is that of the living
     one, `last_error` is type and message of the last failure of any, `waiting` names its waits, `leased_age` is the
-    time since the last sign of progress on the messages in hand. What does not apply is empty, 0 or None.
+    time since the last sign of progress on the messages in hand, `budget` what is spent of a child's own budget or,
+    for a supervisor, of the one that its children share. What does not apply is empty, 0 or None.
     """
 
     path: str
@@ -28,6 +33,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     last_error: str
     waiting: str
     leased_age: float
+    budget: Spending | None = None
     mailbox: Statistics | None
     children: tuple[Snapshot, ...]
 
@@ -39,6 +45,20 @@ class Count(Struct, frozen=True):
     active: int
     supervisors: int
     workers: int
+
+
+class SupervisorStatistics(Struct, frozen=True, kw_only=True):
+    """One supervisor in figures, over everything below it at any depth.
+
+    `states` counts children by state, leaving out states that no child is in; `restarts` are incarnations after the
+    first, `waiting` unread messages. `budget` is that of its own children, None while it does not run.
+    """
+
+    count: Count
+    states: Mapping[State, int]
+    restarts: int
+    waiting: int
+    budget: Spending | None = None
 
 
 def snapshot_of(slot: Slot) -> Snapshot:
@@ -56,6 +76,7 @@ def snapshot_of(slot: Slot) -> Snapshot:
         last_error="" if slot.last_failure is None else str(slot.last_failure),
         waiting=", ".join(wait.name for wait in slot.pulse.waits),
         leased_age=now - slot.pulse.since if box is not None and box.leased else 0.0,
+        budget=slot.spending(),
         mailbox=None if box is None else box.statistics(),
         children=tuple(snapshot_of(below) for below in slot.children.values()),
     )
@@ -70,6 +91,24 @@ def count_below(slot: Slot) -> Count:
         active += (below.life is not None) + nested.active
         supervisors += (not isinstance(below.spec, Spec)) + nested.supervisors
     return Count(specs, active, supervisors, specs - supervisors)
+
+
+def statistics_of(slot: Slot) -> SupervisorStatistics:
+    """A supervisor's slot, now."""
+    below = list(_below(slot))
+    return SupervisorStatistics(
+        count=count_below(slot),
+        states=dict(Counter(one.state for one in below)),
+        restarts=sum(one.restarts for one in below),
+        waiting=sum(len(one.box.waiting) for one in below if one.box is not None),
+        budget=slot.spending(),
+    )
+
+
+def _below(slot: Slot) -> Iterator[Slot]:
+    for one in slot.children.values():
+        yield one
+        yield from _below(one)
 
 
 def find(root: Slot, path: str) -> Slot:

@@ -95,11 +95,23 @@ class Supervision(ABC):
     async def _supervise(self) -> None:
         await checkpoint_if_cancelled()
         while not self._over():
-            self._wake = Event()
             with CancelScope(deadline=self._lifecycle.deadlines.earliest()) as self._lifecycle.sleep:
-                await self._wake.wait()
+                await self._react()
             self._lifecycle.sleep = None
+            await checkpoint_if_cancelled()
+
+    async def _react(self) -> None:
+        """React to what wakes us, until everything has stopped or a deadline cancels the wait.
+
+        One scope serves many waits, as making one is a good part of what a restart costs. Its deadline moves forward
+        with each nearer one, and back only when it has passed: then there is nothing to do, and a new scope begins.
+        """
+        while True:
+            self._wake = Event()
+            await self._wake.wait()
             await checkpoint_if_cancelled()  # an end may have woken us first, and nothing may follow from it any more
+            if self._over():
+                return
 
     def _over(self) -> bool:
         """React to all that has happened; true when everything has stopped."""

@@ -18,6 +18,11 @@ WEBHOOK = 10
 INCREMENTAL = 20
 FULL = 30
 
+DOUBTED = "said to be deleted"
+"""The reason of a fetch that an unsigned word of a deletion caused; intake/store.sql and intake/replay.sql write it."""
+REFERRED = "refers to it"
+"""How the reason of a fetch ends that another record caused, which names this one."""
+
 
 class Change(Struct, frozen=True, kw_only=True):
     """Something that happened to a record, seen by a pull or asked for by a person.
@@ -72,6 +77,11 @@ class Task(
     coalesced: int
     first_inbox_id: int | None
     last_inbox_id: int | None
+
+    @property
+    def may_be_missing(self) -> bool:
+        """Whether nobody has claimed that the record is there: its absence is an answer, not a failure."""
+        return self.reason.endswith((DOUBTED, REFERRED))
 
 
 class Completion(Struct, frozen=True, gc=False):

@@ -1,40 +1,34 @@
 """One suspect at a time in a process: what may kill it again must find nobody else's suspect in work.
 
 A task whose owners died with it in work is a suspect, and so are the innocent ones that were in work beside it. Each is
-tried alone; whoever finds another trial on gives its own suspects back, the attempt refunded, and waits.
+claimed and tried alone. Whoever claims has the trial first, so that no suspect is charged with an attempt while another
+one's trial is on, or while anybody has still to decide what to do with it.
 """
 
 from __future__ import annotations
 
-import anyio
+from typing import Literal, TypeAlias
+
+Suspects: TypeAlias = Literal["alone", "skip"]
+"""What a claim does with a suspect that is the first in line: take it, without company, or take others."""
+
+SUSPECT = 3
+"""From this attempt on a task is tried alone: what it does, it does to itself. `queue/pick.sql` says it too."""
 
 
 class Trial:
     """Shared by all who claim in this process."""
 
-    def __init__(self, pause: float = 1.0) -> None:
-        self._pause = pause
-        self._ended: anyio.Event | None = None
+    def __init__(self) -> None:
+        self._on = False
 
     def begin(self) -> bool:
-        """Begin a trial; False while another one is on."""
-        if self._ended is not None:
+        """Take the right to claim suspects; False while somebody has it."""
+        if self._on:
             return False
-        self._ended = anyio.Event()
+        self._on = True
         return True
 
-    async def settle_down(self) -> None:
-        """Wait before the first trial of a process: those who claim at its start must see that one is on."""
-        pause, self._pause = self._pause, 0.0
-        await anyio.sleep(pause)
-
     def end(self) -> None:
-        """End the trial that `begin` began."""
-        if self._ended is not None:
-            self._ended.set()
-        self._ended = None
-
-    async def wait(self) -> None:
-        """Return when the trial that is on has ended."""
-        if self._ended is not None:
-            await self._ended.wait()
+        """Give up what `begin` gave."""
+        self._on = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -13,7 +14,7 @@ from msgspec import Struct
 from tds_runtime import breaker, sql
 from tds_runtime.database import Connection, Database
 from tds_runtime.errors import DatabaseGone
-from tds_runtime.limiter import PERIOD, VALIDITY, Budget, Grant
+from tds_runtime.limiter import PERIOD, VALIDITY, Budget, Grant, lasts_until
 
 MEMO_POLL = 0.2
 
@@ -31,6 +32,32 @@ class Upstream(Struct, frozen=True, kw_only=True):
     pause_reason: str
     budget: Budget
     nodes: int
+
+
+class Outlook(Struct, frozen=True, kw_only=True):
+    """A day's calls for people: how many are left, when there are new ones, and whether they last till then.
+
+    Everything is None where nobody has told it today; `lasts_until` also where the calls last.
+    """
+
+    calls_left: int | None = None
+    calls_a_day: int | None = None
+    resets_at: datetime | None = None
+    lasts_until: datetime | None = None
+
+
+def outlook(budget: Budget, now: datetime) -> Outlook:
+    """What a budget means at this moment."""
+    seconds = now.timestamp()
+    if not budget.limit or seconds >= budget.resets_at:
+        return Outlook()
+    end = lasts_until(budget, seconds)
+    return Outlook(
+        calls_left=budget.remaining,
+        calls_a_day=budget.limit,
+        resets_at=datetime.fromtimestamp(budget.resets_at, UTC),
+        lasts_until=datetime.fromtimestamp(end, UTC) if end is not None else None,
+    )
 
 
 class Memo:
@@ -86,6 +113,8 @@ class Shared:
             budget.remaining,
             budget.resets_at,
             budget.observed_at,
+            budget.first_remaining,
+            budget.first_at,
         )
 
     async def read(self) -> dict[str, Upstream]:
@@ -123,14 +152,13 @@ def _upstream(row: Mapping[str, Any]) -> Upstream:
         opened_at=row["breaker_opened_at"],
         reason=row["breaker_reason"],
     )
-    remaining, observed_at = row["budget_remaining"], row["budget_observed_at"]
     budget = Budget(
         limit=row["budget_limit"],
-        remaining=remaining,
+        remaining=row["budget_remaining"],
         resets_at=row["budget_resets_at"],
-        observed_at=observed_at,
-        first_remaining=remaining,
-        first_at=observed_at,
+        observed_at=row["budget_observed_at"],
+        first_remaining=row["budget_first_remaining"],
+        first_at=row["budget_first_at"],
     )
     return Upstream(
         name=row["name"],

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tds_runtime import Backoff, Budget, Context, Supervisor, actor, run
-from tds_runtime.budget import Charge, Ledger
+from tds_runtime.budget import Charge, Ledger, Spending
 from tds_runtime.errors import BudgetExhausted, SpecError
 
 
@@ -88,3 +88,12 @@ async def test_backoff_never_empties_the_window():
     with pytest.raises(BudgetExhausted):
         async with run(Supervisor("tree", budget=Budget(3, per=60), children=[crasher()])):
             await anyio.sleep_forever()
+
+
+def test_spending_tells_what_counts_now():
+    """Of three crashes one has left the window; looking changes nothing."""
+    ledger = Ledger(Budget(5, per=60))
+    for at in (0.0, 50.0, 70.0):
+        ledger.charge(Charge("child", at), lambda _, at=at: at)
+    for _ in range(2):
+        assert ledger.spending(lambda _: 100.0) == Spending(spent=2, restarts=5, per=60)

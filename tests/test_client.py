@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import gzip
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
-from fixtures.upstream import CLOSE, HANG, Asked, Reply, Upstream, answer
+from fixtures.upstream import CLOSE, HANG, TOKEN, Asked, Reply, Upstream, answer
 from msgspec import Struct
 
 from actors.zoho.client import Client, Image, Options
-from actors.zoho.transport import Timeouts
+from actors.zoho.hosts import CENTERS, checked
+from actors.zoho.transport import Timeouts, Transport
 from tds_runtime import breaker
 from tds_runtime.config import Duration
 from tds_runtime.errors import (
@@ -241,6 +243,72 @@ async def test_size_is_capped_while_streaming() -> None:
                 await client.image("1")
 
 
+# --- where calls go, and how long they may take
+
+
+async def test_calls_follow_the_host_that_the_token_names() -> None:
+    """Without a configured address calls go to `api_domain`; a host that is none of Zoho's gets no call at all."""
+    async with connected(api_url="", tries=1) as (upstream, client):
+        for domain in ("https://www.zohoapis.com.evil.example", "http://www.zohoapis.com", "https://evil.example"):
+            upstream.token = lambda _, domain=domain: answer({**TOKEN, "api_domain": domain})
+            with pytest.raises(SourceAnswerInvalid, match="not allowed"):
+                await client.get("books", "/items")
+        upstream.token = lambda _: answer({**TOKEN, "api_domain": upstream.url})
+        await client.get("books", "/items")
+        assert [asked.path for asked in upstream.calls()] == ["/books/v3/items"]
+
+
+@pytest.mark.parametrize("center", CENTERS)
+def test_each_data_center_has_its_own_hosts(center: Any) -> None:
+    """The accounts server and the API are the data centre's, and both may be called."""
+    options = Options(data_center=center)
+    assert options.credentials.accounts == CENTERS[center].accounts == checked(CENTERS[center].accounts)
+    assert options.policy.fallback == CENTERS[center].api == checked(CENTERS[center].api)
+
+
+async def test_the_environment_sets_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls go straight to the source, whatever proxies the environment names."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with connected(tries=1) as (upstream, client):
+        await client.get("books", "/items")
+        assert len(upstream.calls()) == 1
+
+
+@pytest.mark.parametrize("part", ["Connect", "Read", "Write", "Pool"])
+async def test_each_part_of_an_exchange_has_its_timeout(part: str) -> None:
+    """A server that accepts nobody, answers nothing, reads nothing, or holds the only connection costs its timeout."""
+    short = {part.lower(): Duration(0.2)}
+    transport = Transport(Timeouts(**{"whole": Duration(20), **short}), connections=1)
+    async with Upstream().serving() as upstream, transport.opened(), anyio.create_task_group() as group:
+        upstream.reply = lambda _: Reply(parts=[HANG])
+        with _deaf(accepts=part != "Connect") as deaf:
+            url = deaf if part in {"Connect", "Write"} else upstream.url
+            if part == "Pool":
+                group.start_soon(_ignored, transport, url)
+                while not upstream.calls():
+                    await anyio.wait_all_tasks_blocked()
+            body = bytes(64 << 20) if part == "Write" else None
+            with anyio.fail_after(10), pytest.raises(SourceDown, match=f"timeout: {part}Timeout"):
+                await transport.exchange("POST", url, headers={}, cap=1000, content=body)
+            group.cancel_scope.cancel()
+
+
+async def _ignored(transport: Transport, url: str) -> None:
+    await transport.exchange("GET", url, headers={}, cap=1000)
+
+
+@contextmanager
+def _deaf(*, accepts: bool) -> Iterator[str]:
+    """A port where connections wait for ever; when it does not accept, there is no room for another one to wait."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100 if accepts else 0) as listening, ExitStack() as held:
+        for _ in range(0 if accepts else 4):
+            one = held.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(listening.getsockname())
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
 # --- tokens
 
 
@@ -308,6 +376,20 @@ async def test_the_day_is_over_at_code_45() -> None:
         assert len(upstream.calls()) == 1
         assert client.statistics().budgets["books"].remaining == 0
         await client.get("inventory", "/items")
+
+
+async def test_a_day_that_ends_without_headers_ends_when_it_was_said_to() -> None:
+    """Code 45 alone does not change the midnight that an earlier answer told; before any answer it is an hour."""
+    async with connected() as (upstream, client):
+        told = {"X_Rate_Limit_Limit": "1000", "X_Rate_Limit_Remaining": "9", "X_Rate_Limit_Reset": "7200"}
+        over = answer({"code": 45, "message": "exceeded"}, 429)
+        scripted(upstream, answer({"code": 0}, **told), over)
+        await client.get("books", "/items")
+        for api, seconds in (("books", 7200), ("inventory", 3600)):
+            with pytest.raises(RateLimited) as caught:
+                await client.get(api, "/items")  # type: ignore[arg-type]  # a literal in a loop
+            assert caught.value.until is not None
+            assert (caught.value.until - client.now()).total_seconds() == pytest.approx(seconds, abs=5)
 
 
 @pytest.mark.parametrize(
@@ -395,6 +477,14 @@ async def test_an_unpaged_list_is_one_call() -> None:
         scripted(upstream, answer({"code": 0, "items": [{"item_id": "1"}]}))
         assert await ids(client, Source(paged=False)) == ["1"]
         assert set(upstream.calls()[0].query) == {"organization_id"}
+
+
+async def test_a_list_without_page_context_is_one_page() -> None:
+    """A source that is paged elsewhere and answers without page_context has said everything."""
+    async with connected() as (upstream, client):
+        scripted(upstream, answer({"code": 0, "items": [{"item_id": "1"}, {"item_id": "2"}]}))
+        assert await ids(client) == ["1", "2"]
+        assert len(upstream.calls()) == 1
 
 
 @pytest.mark.parametrize(

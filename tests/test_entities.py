@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
+from fixtures.mappings import with_one_more
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors.zoho import entities
 from actors.zoho.documents import RecordInvalid
@@ -281,6 +285,7 @@ def refused(directory: Path) -> list[str]:
         ("required = true", 'equals = "a"', "equals makes a boolean"),
         ("required = true", 'type = "numeric", default = "x"', "is text of 1 characters, not a number"),
         ("required = true", 'references = "widgt"', "there is no entity widgt"),
+        ("required = true", "measure = true", "a text has no sum"),
         ("required = true", 'typ = "text"', "there is no setting columns.name.typ"),
         ("required = true", 'type = "decimal"', "columns"),
     ],
@@ -396,3 +401,80 @@ def test_documents_say_nothing_twice(shipped: Entities) -> None:
     names: list[Any] = [table.name for table in shipped.tables]
     assert len(names) == len(set(names))
     assert names.index("invoices") < names.index("invoice_lines")
+
+
+CHILD = """
+[[children]]
+table = "widget_parts"
+path = "parts"
+key_column = "zoho_part_id"
+parent_column = "widget_id"
+{more}
+[children.columns]
+part = {{ path = "part", references = "{references}" }}
+"""
+
+
+def test_what_a_child_refers_to_must_be_there(directory: Path) -> None:
+    """A misspelt entity in a child's column is found as well, with what was meant."""
+    (directory / "widget.toml").write_text(SMALL + CHILD.format(more="", references="widgt"))
+    with pytest.raises(ConfigError) as error:
+        entities.load(directory)
+    [problem] = error.value.problems
+    assert (problem.message, problem.hint) == ("there is no entity widgt", "did you mean widget?")
+    assert (problem.line, problem.source_line[:6]) == (24, "part =")
+
+
+def test_a_child_cannot_hang_on_an_id_that_is_not_there(directory: Path) -> None:
+    """Without a local id of its parent a child has nothing to refer to; that is said, and no crash."""
+    text = SMALL.replace('table = "widgets"', 'table = "widgets"\nlocal_id = ""')
+    (directory / "widget.toml").write_text(text + CHILD.format(more='parent = "local"', references="widget"))
+    assert "the target has no local_id to refer to" in refused(directory)[0]
+
+
+@given(st.data())
+def test_a_mutilated_mapping_is_refused_or_compiled(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Whatever is cut out of a mapping or put into it, loading it names places in the file and never just breaks."""
+    text = (ROOT / "config" / "entities" / "payment.toml").read_text()
+    lines = text.splitlines()
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(lines) - 1))
+        words = st.sampled_from(
+            ["", 'x = "y"', "[[children]]", "type = 5", "local_id = ''", "[columns]", "range = [1, 0]"]
+        )
+        lines[place] = data.draw(words)
+    directory = tmp_path_factory.mktemp("mutilated")
+    (directory / "payment.toml").write_text("\n".join(lines))
+    try:
+        problems = [] if len(entities.load(directory)) == 1 else None
+    except ConfigError as error:
+        problems = [problem for problem in error.problems if not problem.line]
+    assert problems == []
+
+
+def test_only_mappings_are_read(directory: Path) -> None:
+    """A page beside the mappings, or a file of an editor, is no entity."""
+    (directory / "README.md").write_text("# Mappings\n")
+    (directory / "widget.toml~").write_text("broken")
+    assert entities.load(directory).names == ("widget",)
+
+
+def test_the_example_of_the_page_is_a_mapping(tmp_path: Path) -> None:
+    """What the page beside the mappings shows loads with the thirteen, and says what its comments say."""
+    loaded = entities.load(with_one_more(tmp_path))
+    assert len(loaded) == 14
+    order = loaded["purchase_order"]
+    line = {"line_item_id": "9", "quantity": 2, "rate": 10.05}
+    body = {
+        "purchaseorder_id": "1",
+        "purchaseorder_number": " PO-1 ",
+        "status": "OPEN",
+        "total": "",
+        "line_items": [line],
+    }
+    mapped = order.map(json.dumps(body).encode(), "detail")
+    values = dict(zip(order.target.names[1:], mapped.values, strict=True))
+    assert (values["number"], values["status"], values["total"]) == ("PO-1", "open", Decimal(0))
+    assert mapped.children["purchase_order_lines"]["9"] == (1, None, Decimal(2), Decimal("10.05"))

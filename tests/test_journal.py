@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from traceback import TracebackException
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from tds_runtime import events, journal
-from tds_runtime.events import Event, Failure, Lagged
+from tds_runtime.events import Event, Lagged
+from tds_runtime.failure import failure_of
 
 ERROR = ValueError("no such column")
-FAILURE = Failure("ValueError", "no such column", TracebackException.from_exception(ERROR))
+FAILURE = failure_of(ERROR)
 
 
 @pytest.mark.parametrize(

@@ -80,19 +80,33 @@ def test_route_and_key_decide_together(segment: str, document: object, expected:
     assert name(segment, document) == expected
 
 
+@pytest.mark.parametrize("deleted", [False, True])
 @pytest.mark.parametrize(
-    ("query", "document", "deleted"),
+    ("query", "document"),
     [
-        ("event=item_deleted", {"item": {"item_id": "1"}}, False),
-        ("event=Item.Delete", {"item": {"item_id": "1"}}, False),
-        ("", {"event_type": "item_deleted", "item": {"item_id": "1"}}, False),
-        ("", {"item": {"item_id": "1"}}, True),
+        ("event=item_deleted", {"item": {"item_id": "1"}}),
+        ("event=Item.Delete", {"item": {"item_id": "1"}}),
+        ("", {"event_type": "item_deleted", "item": {"item_id": "1"}}),
     ],
 )
-def test_a_deletion_is_told_by_route_query_or_body(query: str, document: object, deleted: bool) -> None:
-    """Deleted by the route, by `?event=..._deleted` or by an event key: all mean the same."""
+def test_a_deletion_is_told_by_query_or_body(query: str, document: object, deleted: bool) -> None:
+    """Deleted by `?event=..._deleted` or by an event key, which are signed: on any route they mean the same."""
     named = name("products", document, query, deleted=deleted)
     assert (named.operation, named.record) == ("delete", "1")
+
+
+def test_a_deletion_told_by_the_route_alone_is_doubted() -> None:
+    """No route is signed, so a captured change may be sent there again: it only makes the daemon ask the source."""
+    assert name("products", {"item": {"item_id": "1"}}, deleted=True) == Named(
+        entity="product", record="1", operation="fetch"
+    )
+    changed = name("products", {"item": {"item_id": "1"}}, "event=item_edited", deleted=True)
+    assert changed.operation == "fetch"
+
+
+def test_a_deletion_of_nobody_knows_what_is_one_all_the_same() -> None:
+    """Without an id there is nothing to ask for: it stays a deletion, to be found among the dead letters."""
+    assert name("products", {"item": {}}, deleted=True) == Named(entity="product", operation="delete")
 
 
 def test_other_events_are_changes() -> None:
@@ -109,6 +123,15 @@ def test_forms_are_read_both_ways() -> None:
     assert NAMES.name("products", "", FORM, wrapped) == expected
     assert NAMES.name("products", "", FORM, urlencode(record).encode()) == expected
     assert NAMES.name("products", "", FORM, b"") == Named(entity="product")
+
+
+def test_fields_beside_jsonstring_are_heard() -> None:
+    """A form that wraps its document may tell event and number in fields of their own, which are signed as well."""
+    fields = {"JSONString": '{"item":{"item_id":"1"}}', "event": "item_deleted", "event_id": "e7"}
+    expected = Named(entity="product", record="1", operation="delete", event_id="e7")
+    assert NAMES.name("products", "", FORM, urlencode(fields).encode()) == expected
+    plain = {"item_id": "1", "event": "item_deleted", "event_id": "e7"}
+    assert NAMES.name("products", "", FORM, urlencode(plain).encode()) == expected
 
 
 @pytest.mark.parametrize(

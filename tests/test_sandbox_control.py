@@ -6,6 +6,10 @@ import httpx2
 import pytest
 from fixtures.sandbox import Sandbox
 
+from actors.sandbox.control import Control
+from actors.sandbox.options import Options
+from actors.sandbox.stage import Stage
+
 ENTITIES = [
     "product", "customer", "vendor", "invoice", "sales_order", "payment", "vendor_payment", "bill", "credit_note",
     "stock_adjustment", "price_list", "user", "branch", "sales_return",
@@ -284,3 +288,36 @@ def test_reset_brings_back_the_start(sandbox: Sandbox):
     overview = sandbox.control("GET", "")
     assert sandbox.http.get("/sandbox/truth/product").content == before
     assert (overview["faults"], overview["switches"]["stock_bumps_item"], overview["calls"]) == ([], False, 0)
+
+
+def test_the_guide_names_every_call(sandbox: Sandbox):
+    """`GET /sandbox/` lists every control call and none that does not exist, as text and as JSON."""
+    pages = sandbox.http.get("/sandbox/", params={"format": "json"}).json()["calls"]
+    stage = Stage(Options(scale=0.01), api_url=str)
+    there = {
+        (method, route.path.replace(":int", ""))
+        for route in Control(stage).app.routes
+        for method in route.methods - {"HEAD"}
+    }
+    assert {(page["method"], page["path"]) for page in pages} == there
+    answer = sandbox.http.get("/sandbox/")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert all(page["words"] in answer.text for page in pages)
+
+
+def test_the_guide_s_examples_work(sandbox: Sandbox):
+    """Every body that the guide shows is accepted as it stands."""
+    pages = sandbox.http.get("/sandbox/", params={"format": "json"}).json()["calls"]
+    bodies = [page for page in pages if isinstance(page["example"], dict)]
+    assert len(bodies) > 12
+    for page in bodies:
+        answer = sandbox.http.request(page["method"], page["path"], json=page["example"])
+        assert answer.status_code == 200, (page, answer.text)
+
+
+def test_a_reset_repeats_random_choices(sandbox: Sandbox):
+    """What is chosen at random is chosen again after a reset."""
+    first = [row["id"] for row in sandbox.edit("product", random=5)]
+    second = [row["id"] for row in sandbox.edit("product", random=5)]
+    sandbox.reset()
+    assert [row["id"] for row in sandbox.edit("product", random=5)] == first != second

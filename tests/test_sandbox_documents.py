@@ -277,6 +277,20 @@ def test_india_edition_adds_its_keys(start_sandbox: Callable[..., Any]):
         item = india.get("/books/v3/items").json()["items"][0]
         contact = india.get("/books/v3/contacts").json()["contacts"][0]
         invoice = india.truth("invoice", "detail")[0]
+        tax = india.get("/books/v3/settings/taxes").json()["taxes"][0]
+        order = india.truth("sales_order", "detail")[0]
+        bill = india.truth("bill")[0]
     assert {"hsn_or_sac", "item_tax_preferences"} <= item.keys()
     assert {"gst_no", "gst_treatment", "place_of_contact"} <= contact.keys()
-    assert {"place_of_supply", "gst_no"} <= invoice.keys()
+    assert {"place_of_supply", "gst_no", "gst_treatment"} <= invoice.keys() & order.keys()
+    assert {"source_of_supply", "destination_of_supply", "gst_no"} <= bill.keys()
+    assert all("hsn_or_sac" in line for line in (*invoice["line_items"], *order["line_items"]))
+    assert [rate["tax_specification"] for rate in item["item_tax_preferences"]] == ["intra", "inter"]
+    assert (tax["tax_name"], tax["tax_specification"]) == ("GST18", "intra")
+
+
+def test_other_editions_have_no_indian_keys(sandbox: Sandbox):
+    """Fact 43: without the switch none of these keys is there."""
+    rows = [sandbox.truth(entity, "detail")[0] for entity in ("product", "customer", "invoice", "bill", "payment")]
+    found = {key for row in rows for key in row} | set(rows[2]["line_items"][0])
+    assert not [key for key in found if "gst" in key or key in {"hsn_or_sac", "place_of_supply", "place_of_contact"}]

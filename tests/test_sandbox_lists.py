@@ -193,6 +193,23 @@ def test_books_items_filter_is_a_switch(sandbox: Sandbox):
     assert sandbox.get("/books/v3/items", **future).json()["items"] == []
 
 
+def test_unsupported_filter_is_a_switch(sandbox: Sandbox):
+    """Whether other lists ignore or reject a filter that they do not have is an open point as well."""
+    future = {"last_modified_time": "2030-01-01T00:00:00+0000"}
+    assert sandbox.get("/books/v3/customerpayments", **future).json()["customerpayments"]
+    sandbox.switch(unsupported_modified_filter="rejected")
+    answer = sandbox.get("/books/v3/customerpayments", **future)
+    assert (answer.status_code, answer.json()["code"]) == (400, 2)
+
+
+def test_branches_are_a_feature(sandbox: Sandbox):
+    """The legacy branches are listed, or, by switch, the feature is off: 400 code 110817."""
+    assert len(sandbox.get("/books/v3/branches").json()["branches"]) == 6
+    sandbox.switch(branches_enabled=False)
+    answer = sandbox.get("/books/v3/branches")
+    assert (answer.status_code, answer.json()["code"]) == (400, 110817)
+
+
 def test_unknown_parameters_are_ignored(sandbox: Sandbox):
     """Fact 19: an unknown parameter changes nothing, on lists, details and organisations."""
     plain = sandbox.get("/books/v3/bills").json()

@@ -94,6 +94,16 @@ def test_bearer_is_a_switch(sandbox: Sandbox):
     assert sandbox.http.get("/books/v3/items", headers=headers).status_code == 401
 
 
+@pytest.mark.parametrize(("code", "message"), [
+    (57, "You are not authorized to perform this operation"), (14, "Invalid value passed for authtoken."),
+])  # fmt: skip
+def test_code_of_a_bad_token_is_a_switch(sandbox: Sandbox, code: int, message: str):
+    """Some third parties saw code 14 instead of 57 for a bad token."""
+    sandbox.switch(expired_token_code=code)
+    answer = sandbox.http.get("/books/v3/items", headers={"Authorization": "Zoho-oauthtoken x"})
+    assert (answer.status_code, answer.json()) == (401, {"code": code, "message": message})
+
+
 def test_code_exchange_gives_a_refresh_token_once(sandbox: Sandbox):
     """A grant code is exchanged once, within a minute, and brings a refresh token along."""
     code = sandbox.control("POST", "/oauth", code=True)["code"]

@@ -1,3 +1,4 @@
+import tracemalloc
 from urllib.parse import urlencode
 
 import pytest
@@ -40,6 +41,27 @@ def test_pages_of_an_order_tile_it(size: int, per_page: int, descending: bool):
     order = SortedIndex((index % 3, index) for index in range(size))
     pages = [order.part(start, start + per_page, descending=descending) for start in range(0, size, per_page)]
     assert [index for page in pages for index in page] == order.part(0, size, descending=descending)
+
+
+def test_orders_are_small():
+    """A record takes less than sixty bytes in an order, where many share their key and where none do."""
+    for keys in (lambda index: f"2026-01-{index % 28 + 1:02d}", lambda index: index * 1.5):
+        tracemalloc.start()
+        order = SortedIndex((keys(index), index) for index in range(50_000))
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert len(order) == 50_000
+        assert size < 60 * 50_000
+
+
+def test_creation_times_are_told_without_the_record():
+    """What the large orders are built from is what the whole records say."""
+    world = World(Options(scale=0.5), Clock(), Switches)
+    for (module, column), told in world._cheap.items():
+        for index in range(0, world.count(module), 13):
+            key = told(index)
+            whole = world.sort_key(world.facts(module, index), column)
+            assert (key.casefold() if isinstance(key, str) else key) == whole, (module, index)
 
 
 @given(st.integers(0, 2**40), st.integers(0, 200), st.integers(0, 2**30), st.integers(1, 1000))

@@ -18,6 +18,9 @@ SAMPLES = Path(__file__).parent / "samples"
 VECTORS = json.loads((SAMPLES / "webhook_signature_vectors.json").read_text("utf-8"))["vectors"]
 
 
+KEYS = {"vendor": "contact", "stock_adjustment": "inventory_adjustment"}
+
+
 class Received:
     """One delivery as the receiver saw it."""
 
@@ -31,11 +34,16 @@ class Received:
 
 
 class Receiver:
-    """An HTTP server that keeps what it is sent and answers with the next of the planned statuses, then 200."""
+    """An HTTP server that keeps what it is sent and answers with the next of the planned statuses, then 200.
+
+    While `open` is clear it answers nobody.
+    """
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.statuses: list[int] = []
+        self.open = threading.Event()
+        self.open.set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -43,6 +51,7 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 receiver.received.append(Received(self.command, self.path, headers, body))
+                receiver.open.wait(20)
                 self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
                 self.send_header("content-length", "2")
                 self.end_headers()
@@ -66,6 +75,7 @@ def receiver() -> Iterator[Receiver]:
     thread = threading.Thread(target=found.server.serve_forever, daemon=True)
     thread.start()
     yield found
+    found.open.set()
     found.server.shutdown()
     found.server.server_close()
     thread.join()
@@ -177,9 +187,11 @@ def test_no_webhooks_for_some(sandbox: Sandbox, receiver: Receiver, entity: str)
     ["vendor", "sales_order", "bill", "credit_note", "payment", "vendor_payment", "stock_adjustment", "sales_return"],
 )  # fmt: skip
 def test_webhooks_for_the_others(sandbox: Sandbox, receiver: Receiver, entity: str):
-    """Fact 36: every other entity does."""
+    """Fact 36: every other entity does, under its own single key."""
     hook(sandbox, receiver, entity=entity)
-    assert len(edited(sandbox, receiver, entity)) == 1
+    delivery = edited(sandbox, receiver, entity)[0]
+    assert list(delivery.document) == [KEYS.get(entity, entity.replace("_", ""))]
+    assert len(receiver.received) == 1
 
 
 def test_hooks_hear_only_what_they_asked_for(sandbox: Sandbox, receiver: Receiver):
@@ -237,6 +249,33 @@ def test_retry_only_by_policy(sandbox: Sandbox, receiver: Receiver):
     assert (counts["failed"], counts["retried"], counts["delivered"]) == (1, 2, 1)
 
 
+@pytest.mark.parametrize(("patience", "outcome"), [(0.2, "failed"), (20.0, "delivered")])
+def test_timeout_is_a_switch(sandbox: Sandbox, receiver: Receiver, patience: float, outcome: str):
+    """Fact 40: how long an answer is waited for is an open point; a receiver that is later than that has failed."""
+    sandbox.switch(webhook_timeout=patience)
+    hook(sandbox, receiver)
+    receiver.open.clear()
+    sandbox.edit("product", count=1, webhooks=True)
+    while not receiver.received:
+        pass
+    if outcome == "delivered":
+        receiver.open.set()
+    counts = drain(sandbox)
+    assert (counts["failed"], counts["delivered"]) == (int(outcome == "failed"), int(outcome == "delivered"))
+    assert counts["statuses"] == {"0" if outcome == "failed" else "200": 1}
+
+
+@pytest.mark.parametrize(("criterion", "deliveries"), [("2xx", 2), ("any", 1)])
+def test_success_criterion_is_a_switch(sandbox: Sandbox, receiver: Receiver, criterion: str, deliveries: int):
+    """Fact 40: whether only a 2xx counts as delivered, or any answer, is an open point."""
+    sandbox.switch(webhook_success=criterion)
+    receiver.statuses = [500]
+    hook(sandbox, receiver, retry=[0.01])
+    edited(sandbox, receiver)
+    assert len(receiver.received) == deliveries
+    assert drain(sandbox)["retried"] == deliveries - 1
+
+
 def test_daily_cap(sandbox: Sandbox, receiver: Receiver):
     """Fact 40: beyond the daily cap nothing is sent."""
     sandbox.control("POST", "/limits", enabled=True)
@@ -267,6 +306,18 @@ def test_api_writes_echo_back(sandbox: Sandbox, receiver: Receiver):
     assert receiver.received[0].document["item"]["name"] == "Echo"
     sandbox.switch(api_writes_fire_webhooks=False)
     sandbox.call("POST", "/books/v3/items", json={"name": "Silent"})
+    drain(sandbox)
+    assert len(receiver.received) == 1
+
+
+def test_control_edits_are_silent_unless_switched(sandbox: Sandbox, receiver: Receiver):
+    """Edits made through the control API fire workflows when asked to, or always, by switch."""
+    hook(sandbox, receiver)
+    sandbox.edit("product", count=1)
+    drain(sandbox)
+    assert receiver.received == []
+    sandbox.switch(control_fires_webhooks=True)
+    sandbox.edit("product", count=1)
     drain(sandbox)
     assert len(receiver.received) == 1
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 from pathlib import Path
+from random import Random
 from urllib.parse import urlencode
 
 import msgspec
@@ -82,6 +83,52 @@ def test_any_query_and_form_can_be_judged(query: bytes, body: bytes) -> None:
     assert Verifier(secrets=[SECRET]).verify([(HEADER, digest.encode())], query, FORM, body)
 
 
+def _spoilt(random: Random, given: bytes) -> bytes:
+    """The same with one byte flipped, put in, taken out or moved, or cut short."""
+    place, spoilt = random.randrange(len(given) + 1), bytearray(given)
+    match random.randrange(5) if given else 1:
+        case 0:
+            spoilt[place % len(given)] ^= 1 << random.randrange(8)
+        case 1:
+            spoilt.insert(place, random.randrange(256))
+        case 2:
+            del spoilt[place % len(given)]
+        case 3:
+            spoilt.insert(place, spoilt.pop(random.randrange(len(given))))
+        case _:
+            del spoilt[place:]
+    return bytes(spoilt)
+
+
+def test_a_hundred_thousand_mutations_and_none_is_believed() -> None:
+    """Query, body, content type or signature of a genuine request spoilt: 0 of 100,000 are accepted.
+
+    What is signed does not tell a name from its value, nor how either was escaped: a mutation that leaves text and
+    digest as they were is the same message, and is not counted.
+    """
+    random, verifier = Random(1), Verifier(secrets=[SECRET])
+    genuine = [
+        (urlencode(vector["query"]).encode(), FORM if vector["form"] else JSON,
+         urlencode(vector["form"]).encode() or vector["raw_json_body"].encode(),
+         vector["x_zoho_webhook_signature_hex"].encode())
+        for vector in VECTORS["vectors"]
+    ]  # fmt: skip
+    tried = accepted = 0
+    while tried < 100_000:
+        parts = list(random.choice(genuine))
+        before = signature.signed_text(*parts[:3]), signature.read_digest(parts[3])
+        for _ in range(random.randint(1, 3)):
+            place = random.choice((0, 2, 2, 2, 3, 3))
+            parts[place] = _spoilt(random, parts[place])
+        if random.random() < 0.1:
+            parts[1] = FORM if parts[1] == JSON else JSON
+        query, content_type, body, header = parts
+        if (signature.signed_text(query, content_type, body), signature.read_digest(header)) != before:
+            tried += 1
+            accepted += verifier.verify([(HEADER, header)], query, content_type, body)
+    assert accepted == 0
+
+
 def test_every_live_secret_counts_and_no_other() -> None:
     """During a rotation both secrets are accepted, afterwards only the new one."""
     old, new = "the old secret", "the new secret"
@@ -117,6 +164,21 @@ def test_header_and_encoding_can_be_fixed() -> None:
     assert not verifier.verify([(HEADER, in_base64)], b"", JSON, b"{}")
     only_hex = Verifier(secrets=[SECRET], encoding="hex")
     assert not only_hex.verify([(HEADER, in_base64)], b"", JSON, b"{}")
+
+
+def test_the_signature_may_stand_in_the_query() -> None:
+    """Where no header can be set it is a parameter, which is no part of what is signed, and is not kept."""
+    verifier = Verifier(secrets=[SECRET], tokens=["a static token"], parameter="sig")
+    digest = signature.sign(SECRET, query=b"event=x", body=b"{}").encode()
+    for query in (b"event=x&sig=" + digest, b"s%69g=" + digest + b"&event=x"):
+        assert verifier.verify([], query, JSON, b"{}")
+        assert verifier.public_query(query) == "event=x"
+    assert verifier.verify([(HEADER, digest)], b"event=x", JSON, b"{}")
+    assert not verifier.verify([], b"event=y&sig=" + digest, JSON, b"{}")
+    assert not verifier.verify([], b"event=x&sig=" + digest + b"&sig=" + digest, JSON, b"{}")
+    assert not verifier.verify([(HEADER, digest)], b"event=x&sig=" + digest, JSON, b"{}")
+    assert not verifier.verify([], b"event=x&sig=0&token=a+static+token", JSON, b"{}")
+    assert not Verifier(secrets=[SECRET]).verify([], b"event=x&sig=" + digest, JSON, b"{}")
 
 
 def test_a_static_token_stands_in_for_a_missing_signature_only() -> None:

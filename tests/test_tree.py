@@ -158,6 +158,7 @@ def test_the_default_schedules_are_there(tmp_path: Path) -> None:
     assert set(schedules.DEFAULTS) <= set(found)
     assert found["daily_full_sync"].cron == "0 2 * * *"
     assert found["stock_sync_15min"].every == 900
+    assert found["balance_sync_6h"].run == "pull.balance"
 
 
 def test_a_default_schedule_can_be_changed_in_part(tmp_path: Path) -> None:

@@ -140,20 +140,34 @@ async def test_one_route_takes_them_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "method"),
+    ("path", "method", "operation"),
     [
-        ("/api/tds/webhooks/products/delete", "POST"),
-        ("/api/tds/zoho/webhooks/delete", "POST"),
-        ("/api/tds/webhooks/products", "DELETE"),
-        ("/api/tds/webhooks/products?event=item_deleted", "POST"),
+        ("/api/tds/webhooks/products/delete", "POST", "fetch"),
+        ("/api/tds/zoho/webhooks/delete", "POST", "fetch"),
+        ("/api/tds/webhooks/products", "DELETE", "fetch"),
+        ("/api/tds/webhooks/products?event=item_deleted", "POST", "delete"),
+        ("/api/tds/zoho/webhooks?event=item_deleted", "PUT", "delete"),
+        ("/api/tds/webhooks/products/delete?event=item_deleted", "POST", "delete"),
     ],
 )
-async def test_deletions_are_told_by_route_method_or_event(path: str, method: str) -> None:
-    """All of them name the record and say delete."""
+async def test_deletions_are_told_by_route_method_or_event(path: str, method: str, operation: str) -> None:
+    """All of them name the record; what is signed says delete, what is not makes the daemon ask."""
     site = Site()
     assert (await site.deliver(path, {"item": {"item_id": "7"}}, method=method)).status_code == 200
     [delivery] = site.writer.deliveries
-    assert (delivery.operation, delivery.entity_type, delivery.source_entity_id) == ("delete", "product", "7")
+    assert (delivery.operation, delivery.entity_type, delivery.source_entity_id) == (operation, "product", "7")
+
+
+@pytest.mark.parametrize(
+    ("event", "operation"),
+    [("item_deleted", "fetch"), ("Item.Delete", "fetch"), ("item_edited", "upsert"), ("", "upsert")],
+)
+async def test_a_header_that_tells_a_deletion_makes_the_daemon_ask(event: str, operation: str) -> None:
+    """A custom header of the webhook is signed by nobody; its name can be configured."""
+    site = Site(event_name_header="X-What-Happened")
+    await site.deliver("/api/tds/webhooks/products", ITEM, **{"X-What-Happened": event, "X-Event": "item_deleted"})
+    [delivery] = site.writer.deliveries
+    assert delivery.operation == operation
 
 
 async def test_forms_are_taken_as_they_come() -> None:

@@ -10,7 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from actors.api import alerts, dead_letters, exposition, healing, health, pulls, schedules, supervision
+from actors.api import (
+    alerts,
+    dead_letters,
+    exposition,
+    healing,
+    health,
+    pulls,
+    reconciliations,
+    schedules,
+    supervision,
+    validation,
+)
 from actors.api.authentication import Authentication
 from actors.api.endpoints import Endpoint
 from actors.api.services import Services
@@ -39,6 +50,8 @@ def table(services: Services) -> tuple[Endpoint, ...]:
         *dead_letters.endpoints(services),
         *healing.endpoints(services),
         *alerts.endpoints(services),
+        *reconciliations.endpoints(services),
+        *validation.endpoints(services),
         *exposition.endpoints(services),
     )
 

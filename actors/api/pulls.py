@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import anyio
 from msgspec import Struct
@@ -27,17 +27,27 @@ Aim = tuple[str, Kind]
 
 
 class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be said beside the path; `kind` overrides what the path means."""
+    """What may be said beside the path; `kind` overrides what the path means.
+
+    `plan` only says how many calls a full pull would take; `insist` begins one for which the day has not enough left.
+    """
 
     kind: Literal["full", "incremental"] | None = None
     reason: str = ""
+    plan: bool = False
+    insist: bool = False
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """What of it the run is to know."""
+        return {name: True for name, wanted in (("plan", self.plan), ("insist", self.insist)) if wanted}
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
     """Where a run is.
 
     `items` were listed, `failures` of them ended in the dead letters, `success_rate` is in percent; the run of
-    everything adds its runs up.
+    everything adds its runs up. `plan` is what it takes in calls, once that has been reckoned.
     """
 
     run_id: int
@@ -49,6 +59,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     success_rate: float
     duration_seconds: float | None
     error: str | None
+    plan: dict[str, Any] | None = None
 
 
 class Runs(Struct, frozen=True, kw_only=True):
@@ -96,6 +107,7 @@ def aims(entities: Entities) -> dict[str, Aim]:
     known |= {
         "stock": ("product", "stock"),
         "items-with-stock": ("product", "stock"),
+        "balances": (EVERYTHING, "balance"),
         "pricelists": ("price_list", "price_list"),
         "sync-all": (EVERYTHING, "full"),
     }
@@ -117,6 +129,7 @@ def outcome(run: Run, children: list[Run]) -> Outcome:
         success_rate=round(100 * (items - failures) / items, 2) if items else 100.0,
         duration_seconds=round((ended - began).total_seconds(), 3) if ended else None,
         error=run.error_message or run.error_code,
+        plan=run.plan,
     )
 
 
@@ -130,9 +143,12 @@ class _Pulls:
         if aim is None:
             raise Refusal(404, "There is nothing of this name to pull.", errors=tuple(sorted(self._aims)))
         wish = read(request, Wish)
-        run_id = await self._request(aim[0], wish.kind or aim[1], wish.reason, caller)
+        kind = wish.kind or aim[1]
+        if wish.plan and kind not in ("full", "price_list"):
+            raise Refusal(422, "Only a full pull has a plan.")
+        run_id = await self._request(aim[0], kind, wish, caller)
         self._services.wake_pull()
-        if flag(request, "wait"):
+        if flag(request, "wait") or wish.plan:
             await self._wait(run_id, request.scope[STOPPING])
         found = await self._outcome(run_id)
         return answer(found, 202 if found.status in ("pending", "running") else 200)
@@ -164,12 +180,14 @@ class _Pulls:
         log = await runs.lines(self._database, run_id)
         return answer(Whole(run=run, runs=tuple(parts), log=tuple(log)))
 
-    async def _request(self, entity: str, kind: Kind, reason: str, caller: Caller) -> int:
+    async def _request(self, entity: str, kind: Kind, wish: Wish, caller: Caller) -> int:
         async with self._database.transaction() as connection:
-            run_id = await runs.request(connection, entity, kind, caller.name, correlation_id=CORRELATION.get())
-            detail = {"kind": kind}
+            run_id = await runs.request(
+                connection, entity, kind, caller.name, args=wish.args, correlation_id=CORRELATION.get()
+            )
+            detail = {"kind": kind, **wish.args}
             await audit.note(
-                connection, caller, "run.request", reason=reason, entity=entity, run_id=run_id, detail=detail
+                connection, caller, "run.request", reason=wish.reason, entity=entity, run_id=run_id, detail=detail
             )
         return run_id
 

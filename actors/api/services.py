@@ -34,6 +34,7 @@ class Services(Struct, frozen=True, kw_only=True):
     Attributes:
         runtime: Gives the running tree once there is one; the application is made before it.
         wake_pull: Tells the puller to look for runs now.
+        wake_reconciler: Tells the reconciler to look for reports now.
     """
 
     database: Database
@@ -43,6 +44,7 @@ class Services(Struct, frozen=True, kw_only=True):
     schedules: Mapping[str, Schedule]
     runtime: Callable[[], Tree | None]
     wake_pull: Callable[[], object]
+    wake_reconciler: Callable[[], object]
     healer: Ref[Heal]
     writer: Ref[Store]
     options: Options

@@ -64,7 +64,7 @@ def register(app: App, output: Output) -> None:
         name: Name,
         /,
         *,
-        scale: float = 1.0,
+        scale: float = sync.SCALE,
         tasks: int = soak.TASKS,
         overload: bool = False,
         seconds: float = 10.0,
@@ -74,7 +74,7 @@ def register(app: App, output: Output) -> None:
 
         Args:
             name: which one.
-            scale: of `sync`: how many times the sandbox's 1,312 items and 2,503 contacts.
+            scale: of `sync`: how many times the sandbox's 1,312 items, 2,503 contacts and 1,200 invoices.
             tasks: of `soak`: how many go through.
             overload: of `ingest`: a thousand sync requests at once and a thousand webhooks a second instead.
             seconds: of `ingest --overload`: how long the webhooks come.

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cyclopts import App
+from msgspec.structs import asdict
 
 from tds_runtime.cli import Ended, Exit, Session
 from tds_runtime.cli.session import C
-from tds_runtime.upstreams import Shared, Upstream, reset_breaker
+from tds_runtime.upstreams import Outlook, Shared, Upstream, outlook, reset_breaker
 from tds_runtime.values import Duration
 
 
@@ -22,6 +23,8 @@ def register(app: App, session: Session[C]) -> None:
     async def list_(*, json: bool = False) -> None:
         """Show each upstream: its breaker, its pause, and what is left of its daily calls.
 
+        There are new calls at `resets_at`; at the day's pace they last until `lasts_until`, where that is sooner.
+
         Args:
             json: print JSON.
         """
@@ -31,7 +34,7 @@ def register(app: App, session: Session[C]) -> None:
         if json:
             session.output.data({"upstreams": rows})
         else:
-            columns = ("upstream", "breaker", "since", "reason", "paused", "calls_left", "calls_a_day")
+            columns = ("upstream", "breaker", "since", "reason", "paused", *Outlook.__struct_fields__)
             session.output.table(columns, [[row[column] for column in columns] for row in rows])
 
     @verbs.command
@@ -56,6 +59,5 @@ def _row(upstream: Upstream) -> dict[str, Any]:
         "since": datetime.fromtimestamp(state.opened_at, UTC) if state.opened_at else None,
         "reason": state.reason or upstream.pause_reason,
         "paused": str(Duration(int(upstream.paused))) if upstream.paused > 0 else None,
-        "calls_left": upstream.budget.remaining,
-        "calls_a_day": upstream.budget.limit,
+        **asdict(outlook(upstream.budget, datetime.now(UTC))),
     }

@@ -9,9 +9,10 @@ from cyclopts import App
 
 from actors.tree import Config
 from actors.zoho import entities as mappings
-from actors.zoho import tables
+from actors.zoho import explaining
 from actors.zoho.entities import Entities, Entity
-from tds_runtime.cli import Ended, Exit, Session
+from tds_runtime.cli import Ended, Exit, Output, Session
+from tds_runtime.errors import DatabaseGone
 
 
 def register(app: App, session: Session[Config]) -> None:
@@ -33,36 +34,67 @@ def register(app: App, session: Session[Config]) -> None:
             session.output.table(list(rows[0]), [[_joined(value) for value in row.values()] for row in rows])
 
     @verbs.command
-    def explain(name: str, /, *, json: bool = False) -> None:
-        """Show the columns of an entity: from which key of the source each is filled.
+    async def explain(name: str, /, *, json: bool = False) -> None:
+        """Show what an entity's mapping was compiled to: decoder, statements, and which columns do not fit.
 
         Args:
             name: which entity.
             json: print JSON.
         """
         entity = _named(_load(session), name)
+        found = {**_summary(entity), "columns": explaining.columns(entity), "statements": explaining.statements(entity)}
+        wrong, drift = await _compared(session, entity)
         if json:
-            session.output.data({**_summary(entity), "columns": _columns(entity), "statements": entity.ddl()})
-            return
-        session.output.pairs({key: _joined(value) for key, value in _summary(entity).items()})
-        rows = _columns(entity)
-        session.output.table(list(rows[0]), [[_joined(value) for value in row.values()] for row in rows])
+            session.output.data({**found, "tables": list(entity.ddl()), "wrong": wrong, "drift": drift})
+        else:
+            _print(session.output, entity, found, wrong, drift)
 
     @verbs.command
-    async def check(name: str = "", /) -> int:
+    async def check(name: str = "", /, *, json: bool = False) -> int:
         """Compare the mapping with the tables of the database; exit code 1 when something is wrong.
 
         Args:
             name: which entity; all when nothing is said.
+            json: print JSON.
         """
         entities = _load(session)
-        wanted = _named(entities, name).tables if name else entities.tables
+        wanted = [_named(entities, name)] if name else list(entities)
         settings = session.load().value
         async with session.database(settings.database) as database, database.connection() as connection:
-            wrong = await tables.faults(connection, wanted)
-        for sentence in wrong:
+            wrong = [str(one) for entity in wanted for one in await explaining.wrong(connection, entity)]
+        if json:
+            session.output.data({"wrong": wrong})
+        for sentence in () if json else wrong:
             session.output.line(sentence)
         return Exit.FAILED if wrong else Exit.OK
+
+
+async def _compared(session: Session[Config], entity: Entity) -> tuple[list[str] | None, list[dict[str, Any]] | None]:
+    """What does not fit, and which keys nobody maps; None of both where there is no database to ask."""
+    settings = session.load().value
+    try:
+        async with session.database(settings.database) as database, database.connection() as connection:
+            wrong = [str(one) for one in await explaining.wrong(connection, entity)]
+            return wrong, await explaining.drift(connection, entity.name)
+    except (Ended, DatabaseGone) as error:
+        session.output.note(f"Not compared with the database: {error}")
+        return None, None
+
+
+def _print(
+    output: Output, entity: Entity, found: dict[str, Any], wrong: list[str] | None, drift: list[dict[str, Any]] | None
+) -> None:
+    output.pairs({key: _joined(value) for key, value in _summary(entity).items()})
+    rows = found["columns"]
+    output.table(list(rows[0]), [[_joined(value) for value in row.values()] for row in rows])
+    for name, text in found["statements"].items():
+        output.line(f"-- {name}")
+        for line in text.splitlines():
+            output.line(line)
+    for sentence in wrong or ():
+        output.line(f"does not fit: {sentence}")
+    for one in drift or ():
+        output.line(f"not mapped: {one['key']}, seen {one['seen']} times, last {one['last_seen_at']}")
 
 
 def _load(session: Session[Config]) -> Entities:
@@ -85,25 +117,6 @@ def _summary(entity: Entity) -> dict[str, Any]:
         "tables": [table.name for table in entity.tables],
         "on delete": entity.on_delete,
     }
-
-
-def _columns(entity: Entity) -> list[dict[str, Any]]:
-    target = entity.mapping.target
-    shapes = [(target.table, entity.mapping.columns)]
-    shapes += [(child.table, child.columns) for child in entity.mapping.children]
-    return [
-        {
-            "table": table,
-            "column": name,
-            "type": column.type,
-            "path": column.path,
-            "documents": column.facet,
-            "required": column.required,
-            "owner": column.owner,
-        }
-        for table, columns in shapes
-        for name, column in columns.items()
-    ]
 
 
 def _joined(value: Any) -> str:

@@ -19,10 +19,13 @@ from actors.commands import (
     entity,
     inbox,
     init,
+    reconcile,
+    run,
     sandbox,
     schedule,
     sync,
     token,
+    zoho,
 )
 from actors.tree import Config, Trees
 from actors.zoho import absent, entities
@@ -33,7 +36,7 @@ from tds_runtime.cli.status import Thresholds
 def command_line(session: cli.Session[Config]) -> App:
     """Every verb."""
     app = cli.app(session, statements=_statements, thresholds=_thresholds, checks=(checks.target_tables, checks.source))
-    for noun in (sync, schedule, entity, alert):
+    for noun in (sync, reconcile, run, schedule, entity, alert, zoho):
         noun.register(app, session)
     for shared in (inbox, audit, breaker, token):
         shared.register(app, session)

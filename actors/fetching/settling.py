@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 
 from actors.fetching.asking import Failed, Finding, Found, Gone, Pictured, Refused, Untried
-from tds_runtime import logs, records, sql
+from tds_runtime import logs, records, running, sql
 from tds_runtime.database import Connection, Database
 from tds_runtime.queue import Queue
+from tds_runtime.running import Cost
 from tds_runtime.task import Completion, Failure, Fetched, Task
 
 log = logs.get("fetcher")
@@ -27,8 +28,13 @@ class Settled(Struct, frozen=True, kw_only=True):
     entities: frozenset[str]
 
 
-async def settle(database: Database, queue: Queue, findings: Sequence[Finding]) -> Settled:
-    """Everything these findings mean, in one transaction; leases that were lost meanwhile change nothing."""
+async def settle(
+    database: Database, queue: Queue, findings: Sequence[Finding], costs: Mapping[int, Cost] | None = None
+) -> Settled:
+    """Everything these findings mean, in one transaction; leases that were lost meanwhile change nothing.
+
+    `costs` is what their calls cost, by run.
+    """
     sorted_ = _Sorted(findings)
     async with database.transaction() as connection:
         deletes, graves = await _judge(connection, sorted_.gone)
@@ -44,6 +50,7 @@ async def settle(database: Database, queue: Queue, findings: Sequence[Finding]) 
         for (until, reason), leases in sorted_.refused.items():
             await queue.snooze(leases, until, reason, connection=connection)
         await _keep_pictures(connection, queue, sorted_.pictured)
+        await running.spend(connection, costs or {})  # last: a run's row is waited for by whoever lists it
     return Settled(
         outcomes=sorted_.outcomes(len(deletes), len(graves)),
         entities=frozenset(
@@ -97,7 +104,11 @@ class _Sorted:
 
 
 async def _judge(connection: Connection, gone: Sequence[Gone]) -> tuple[list[Fetched], list[Failure]]:
-    """A record that is stored here and gone there is deleted; one that nobody knows is a dead letter."""
+    """A record that is stored here and gone there is deleted; one that nobody knows is a dead letter.
+
+    Unless nobody said that it exists: it was said to be deleted, or another record names it. Then it is remembered as
+    deleted, and not asked for again and again.
+    """
     by_entity: dict[str, list[Gone]] = defaultdict(list)
     for one in gone:
         by_entity[one.task.entity_type].append(one)
@@ -106,7 +117,7 @@ async def _judge(connection: Connection, gone: Sequence[Gone]) -> tuple[list[Fet
     for entity, missing in by_entity.items():
         known = await records.known(connection, entity, [one.task.source_entity_id for one in missing])
         for one in missing:
-            if one.task.source_entity_id in known:
+            if one.task.source_entity_id in known or one.task.may_be_missing:
                 deletes.append(_deleted(one))
             else:
                 graves.append(_failure(one.task, MISSING, one.reason))

@@ -5,27 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 import anyio
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from actors.pulling import sift
+from actors.pulling.backlog import Backlog
 from actors.pulling.sift import Asked, Row
 from actors.zoho.client import Client
 from actors.zoho.entities import Entity, Source
+from actors.zoho.metering import Meter
 from actors.zoho.picking import Picker
 from tds_runtime import Context, logs, records, ride_out, running, sql
 from tds_runtime.clock import DatabaseClock
 from tds_runtime.config import Duration
 from tds_runtime.database import Connection, Database
-from tds_runtime.errors import Outage
+from tds_runtime.errors import DatabaseGone, Outage
 from tds_runtime.queue import Queue
-from tds_runtime.running import Claimed, Cursor, Step
+from tds_runtime.running import Claimed, Cost, Cursor, Step
 from tds_runtime.runs import Level
 from tds_runtime.task import FULL, INCREMENTAL, Change
 
 T = TypeVar("T")
+
+MOST_PICTURES = 10_000
 
 log = logs.get("pull")
 
@@ -47,7 +52,9 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     patience: Duration = Duration("2m")
     """A shorter outage of the source is waited out in the middle of a listing; a longer one puts the run back."""
     timeout: Duration = Duration("1h")
-    """For the listing of one entity, and then for its tasks."""
+    """For the listing of one entity, and then for its tasks; what it waits for its entity to keep up is not counted."""
+    backlog: Annotated[int, Meta(ge=1)] = 5000
+    """Changes that may wait for one entity; with more of them its listing waits until it has written some."""
     missing: int = 5
     missing_share: float = 0.01
     """More absent records than both of these stop a sweep with an alarm instead of a deletion."""
@@ -76,7 +83,7 @@ class Batch(Struct, frozen=True, kw_only=True):
 
 
 class Desk:
-    """One run in hand; all its statements are fenced by it."""
+    """One run in hand; all its statements are fenced by it. `apis` names the API of each entity's details."""
 
     def __init__(
         self,
@@ -90,7 +97,8 @@ class Desk:
         options: Options,
         due: Due,
         images: bool,
-        spawn: Callable[..., object],
+        apis: Mapping[str, str],
+        meter: Meter,
     ) -> None:
         self.ctx = ctx
         self.run = run
@@ -98,17 +106,23 @@ class Desk:
         self.database = database
         self.client = client
         self.options = options
-        self.spawn = spawn
+        self.apis = apis
+        self.bulk = run.kind != "incremental"
+        """Whether this run leaves the reserve of the day's calls to others."""
         self.picker = Picker(entity)
+        self.limit = anyio.CancelScope()
+        """Ends the listing when it takes too long."""
         self._queue = queue
         self._due = due
         self._images = images and entity.name == "product"
         self._clock = DatabaseClock()
+        self._backlog = Backlog(entity.name, options.backlog, self._waiting)
+        self._meter = meter
 
     @property
-    def bulk(self) -> bool:
-        """Whether this run leaves the reserve of the day's calls to others."""
-        return self.run.kind != "incremental"
+    def insists(self) -> bool:
+        """Whether somebody said that it is to begin, whatever the day has left."""
+        return bool(self.run.args.get("insist"))
 
     @property
     def is_closed(self) -> bool:
@@ -126,6 +140,11 @@ class Desk:
         getattr(log, level)(f"run.{event}", kind=self.run.kind, message=message, **detail)
         await self.ride(lambda: running.log(self.database, self.run, level, event, message, **detail))
 
+    async def count(self, source: Source, params: Mapping[str, str] | None = None) -> int | None:
+        """What the source counts; waits out outages of the database, which keeps the token that the call needs."""
+        count = partial(self.client.count, source, params)
+        return await ride_out(self.ctx, "database", count, outages=(DatabaseGone,))
+
     # --- time
 
     async def set_clock(self) -> None:
@@ -136,7 +155,7 @@ class Desk:
         """What the changes of an answer to a call of that moment have in common."""
         return Asked(
             run_id=self.run.id,
-            priority=FULL if self.run.kind == "full" else INCREMENTAL,
+            priority=FULL if self.bulk and self.run.kind in {"full", "incremental"} else INCREMENTAL,
             correlation_id=self.run.correlation_id,
             observed_at=self._clock.at(asked_at),
             kind=kind,
@@ -157,12 +176,25 @@ class Desk:
     # --- steps
 
     async def write(self, batch: Batch) -> int:
-        """One step, one transaction: what is not stored is enqueued, with the run's place and the cursor; how much."""
-        enqueued = await self.ride(lambda: self._write(batch))
+        """One step, one transaction: what is not stored is enqueued, with the run's place and the cursor; how much.
+
+        Raises `Backlogged`, after the step, where its entity does not keep up.
+        """
+        cost = self._meter.take()
+        enqueued = await self.ride(lambda: self._write(batch, cost))
         if enqueued:
             self._due([(self.entity.name, batch.operation)])
         self.ctx.beat()
+        if enqueued and batch.operation == "upsert":
+            self._backlog.add(enqueued)
+            await self._backlog.wait(self.ctx, self._grant)
         return enqueued
+
+    async def _waiting(self, entity: str, most: int) -> int:
+        return await self.ride(lambda: self._queue.backlog(entity, most))
+
+    def _grant(self, seconds: float) -> None:
+        self.limit.deadline += seconds
 
     async def save_cursor(self, source: Source, cursor: Cursor) -> None:
         """Move the cursor behind rows that are written already."""
@@ -172,7 +204,12 @@ class Desk:
         async with self.database.transaction() as connection:
             await running.save_cursor(connection, self.run, source.name, cursor)
 
-    async def _write(self, batch: Batch) -> int:
+    async def spend(self) -> None:
+        """Keep what the calls since the last step cost."""
+        costs = {self.run.id: self._meter.take()}
+        await self.ride(lambda: running.spend(self.database, costs))
+
+    async def _write(self, batch: Batch, cost: Cost) -> int:
         async with self.database.transaction() as connection:
             changes = await self._changes(connection, batch)
             pictures = await self._pictures(connection, batch)
@@ -188,6 +225,7 @@ class Desk:
                 variant=batch.source.name,
                 page=batch.page,
                 ids=[row.id for row in batch.rows] if batch.complete else None,
+                cost=cost,
             )
             await running.advance(connection, self.run, step)
         return len(changes)
@@ -207,6 +245,19 @@ class Desk:
         ids = [row.id for row in batch.rows]
         kept = await connection.fetch(sql.load("images/known", package="actors"), ids)
         return sift.pictures(batch.rows, {row["source_entity_id"]: row["document_id"] for row in kept}, batch.asked)
+
+    async def clear_pictures(self) -> None:
+        """Have the pictures of items removed that are gone; those that go with this run, after the next one."""
+        if self._images:
+            await self.ride(self._clear_pictures)
+
+    async def _clear_pictures(self) -> None:
+        async with self.database.transaction() as connection:
+            gone = await connection.fetch(sql.load("images/gone", package="actors"), MOST_PICTURES)
+            asked = self.asked(anyio.current_time())
+            await self._queue.enqueue(connection, sift.unpictured([row["source_entity_id"] for row in gone], asked))
+        if gone:
+            self._due([(sift.IMAGE, "fetch")])
 
     async def confirm(self, source: Source, ids: Sequence[str]) -> None:
         """Ask for records one by one that a complete listing did not show."""

@@ -1,28 +1,27 @@
-"""Full and incremental runs: listings of an entity's sources, and what a complete listing did not show."""
+"""Full, incremental and balance runs: listings of an entity's sources, and what a complete listing did not show."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import anyio
 import msgspec
 from msgspec import Struct, structs
 
+from actors.pulling import affording, planning
 from actors.pulling.desk import Batch, Desk
 from actors.zoho.entities import Source
-from actors.zoho.listing import Leaf
+from actors.zoho.listing import Leaf, stamp
 from actors.zoho.picking import Page
-from tds_runtime import logs, running
-from tds_runtime.errors import Error, Outage
+from tds_runtime import running
+from tds_runtime.errors import Outage
 from tds_runtime.running import Cursor
 
 MOST_CANDIDATES = 10_000
-
-log = logs.get("pull")
+RESUMED = "the listing was not of one piece: what it did not show may have slipped between its parts, and stays"
 
 
 class Place(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,28 +60,18 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 async def full(desk: Desk) -> Outcome:
     """List every source whole; then ask for what is stored and was not shown, if the listing was of one piece."""
+    if not await planning.begin(desk):
+        return Outcome()
     place = msgspec.convert(desk.run.position or {}, Place)
-    counted = anyio.Event()
-    desk.spawn(_expect, desk, counted)
     for index, source in enumerate(desk.entity.sources):
         if index >= place.source:
             begin = place if index == place.source else Place(source=index)
             await whole(desk, source, begin, complete=True)
-    await counted.wait()
-    return Outcome() if desk.run.resumed else await _candidates(desk)
-
-
-async def _expect(desk: Desk, counted: anyio.Event) -> None:
-    """Ask the source for its own count, beside the listing: it shows how far the run is. Without it the run goes on."""
-    try:
-        counts = [await desk.client.count(source) for source in desk.entity.sources]
-        known = [count for count in counts if count is not None]
-        if len(known) == len(counts):
-            await desk.ride(lambda: running.expect(desk.database, desk.run, sum(known)))
-    except Error as error:
-        log.warning("count.failed", reason=str(error))
-    finally:
-        counted.set()
+    await desk.clear_pictures()
+    if not desk.run.resumed:
+        return await _candidates(desk)
+    await desk.note("nothing_deleted", RESUMED)
+    return Outcome()
 
 
 async def whole(desk: Desk, source: Source, place: Place, *, complete: bool, params: Mapping[str, str] = {}) -> None:
@@ -126,7 +115,7 @@ async def _candidates(desk: Desk) -> Outcome:
     """What a complete listing did not show is only a candidate; too many of them are an alarm, not a deletion."""
     total, alarm = 0, ""
     for source in desk.entity.sources:
-        variant = source.name if len(desk.entity.sources) > 1 else ""
+        variant = desk.entity.variant_of(source)
         missing = await desk.ride(partial(running.missing, desk.database, desk.run, variant, MOST_CANDIDATES))
         total += len(missing.ids)
         allowed = max(desk.options.missing, int(missing.stored * desk.options.missing_share))
@@ -143,45 +132,73 @@ def _refused(found: int, allowed: int) -> str:
     return f"{found} stored records were not in a complete listing, more than {allowed}: nothing was deleted"
 
 
+# --- balances
+
+
+async def balance(desk: Desk) -> Outcome:
+    """List the rows whose amounts move without their stamp; content decides, and nothing is thought to be missing."""
+    place = msgspec.convert(desk.run.position or {}, Place)
+    for index, source in enumerate(desk.entity.sources):
+        if index >= place.source and source.balances:
+            begin = place if index == place.source else Place(source=index)
+            await whole(desk, source, begin, complete=False)
+    return Outcome()
+
+
 # --- incremental
 
 
 async def incremental(desk: Desk) -> Outcome:
     """List what changed since the cursor, minus the overlap; whole where the source cannot say, but not every time."""
-    place = msgspec.convert(desk.run.position or {}, Place)
+    place, alarm = msgspec.convert(desk.run.position or {}, Place), ""
     for index, source in enumerate(desk.entity.sources):
         if index >= place.source:
             begin = place if index == place.source else Place(source=index)
-            await _changed(desk, source, begin)
-    return Outcome()
+            alarm = alarm if await _changed(desk, source, begin) else "over_budget"
+    return Outcome(alarm=alarm)
 
 
-async def _changed(desk: Desk, source: Source, place: Place) -> None:
+async def _changed(desk: Desk, source: Source, place: Place) -> bool:
+    """Bring what changed; false where that takes a whole listing and the day has not enough for it."""
     cursor = await desk.ride(lambda: running.cursor(desk.database, desk.entity.name, source.name))
     overlap = timedelta(seconds=desk.options.overlap)
     if source.modified == "none":
-        await _whole_now_and_then(desk, source, place, cursor)
-    elif cursor.modified_at is None:
-        await whole(desk, source, place, complete=False)
-    elif source.modified == "filter":
+        return await _whole_now_and_then(desk, source, place, cursor)
+    if cursor.modified_at is None:
+        return await _whole_or_from_now_on(desk, source, place, cursor)
+    if source.modified == "filter":
         since = {**source.sort, "last_modified_time": stamp(cursor.modified_at - overlap)}
         await whole(desk, source, place, complete=False, params=since)
     else:
         await _newest_first(desk, source, Place(source=place.source), cursor.modified_at)
+    return True
 
 
-def stamp(moment: datetime) -> str:
-    """A time as the source takes it: with an offset, without a fraction and never with a Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S+0000")
+async def _whole_or_from_now_on(desk: Desk, source: Source, place: Place, cursor: Cursor) -> bool:
+    """The first time everything is a change; beyond the day's calls it begins now, and a full run brings the rest."""
+    if await affording.affords_whole(desk, source, cursor):
+        await _history(desk, source, place)
+        return True
+    await desk.save_cursor(source, Cursor(desk.client.now()))
+    return False
 
 
-async def _whole_now_and_then(desk: Desk, source: Source, place: Place, cursor: Cursor) -> None:
+async def _history(desk: Desk, source: Source, place: Place) -> None:
+    """List everything for the first time: what a full run does, so this run leaves the reserve alone from here on."""
+    desk.bulk = True
+    await whole(desk, source, place, complete=False)
+
+
+async def _whole_now_and_then(desk: Desk, source: Source, place: Place, cursor: Cursor) -> bool:
     """A source that cannot be asked for changes is listed whole, unless that was done not long ago."""
-    now = await desk.ride(lambda: desk.database.fetchval("SELECT now()"))
-    age = (now - cursor.scanned_at).total_seconds() if cursor.scanned_at else None
+    age = (desk.client.now() - cursor.scanned_at).total_seconds() if cursor.scanned_at else None
     if age is not None and 0 <= age < desk.options.scan_every and not desk.run.args.get("force"):
-        return await desk.note("skipped", f"listed whole {age / 60:.0f} minutes ago, it tells no changes")
-    return await whole(desk, source, place, complete=False)
+        await desk.note("skipped", f"listed whole {age / 60:.0f} minutes ago, it tells no changes")
+        return True
+    if not await affording.affords_whole(desk, source, cursor):
+        return False
+    await (whole(desk, source, place, complete=False) if cursor.scanned_at else _history(desk, source, place))
+    return True
 
 
 async def _newest_first(desk: Desk, source: Source, place: Place, seen: datetime) -> None:

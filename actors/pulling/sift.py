@@ -35,7 +35,7 @@ class Row(Protocol):
 class Asked(Struct, frozen=True, kw_only=True):
     """What all changes of one answer have in common; `force` takes what is stored for not stored."""
 
-    run_id: int
+    run_id: int | None
     priority: int
     correlation_id: str
     observed_at: datetime
@@ -135,22 +135,29 @@ class _Pictured(Struct, frozen=True):
 _decode_picture = msgspec.json.Decoder(_Pictured).decode
 
 
+def unpictured(items: Iterable[str], asked: Asked) -> list[Change]:
+    """Pictures to be removed: a task without a document means that there is none."""
+    return [_picture(item, "", asked, "item is gone") for item in items]
+
+
 def pictures(rows: Iterable[Row], kept: Mapping[str, str], asked: Asked) -> list[Change]:
     """Items whose picture is not the one in the directory; `kept` is item to document id."""
     found = ((row.id, _document(row.raw)) for row in rows)
     return [
-        Change(
-            entity_type=IMAGE,
-            source_entity_id=item,
-            operation="fetch",
-            variant=document,
-            priority=asked.priority,
-            correlation_id=asked.correlation_id,
-            reason="picture changed",
-        )
-        for item, document in found
-        if document != kept.get(item, "")
+        _picture(item, document, asked, "picture changed") for item, document in found if document != kept.get(item, "")
     ]
+
+
+def _picture(item: str, document: str, asked: Asked, reason: str) -> Change:
+    return Change(
+        entity_type=IMAGE,
+        source_entity_id=item,
+        operation="fetch",
+        variant=document,
+        priority=asked.priority,
+        correlation_id=asked.correlation_id,
+        reason=reason,
+    )
 
 
 def _document(raw: bytes) -> str:

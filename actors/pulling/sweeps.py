@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 from msgspec import Struct
 
+from actors.pulling import affording
 from actors.pulling.desk import Batch, Desk
 from actors.pulling.listings import Outcome
 from actors.zoho.client import CHUNK
@@ -32,7 +33,7 @@ class Chunk(Struct, frozen=True, kw_only=True):
 async def stock(desk: Desk) -> Outcome:
     """Read every stored record again (or those in `args.ids`); content decides what changed."""
     for source in desk.entity.sources:
-        if source.bulk_path:
+        if source.bulk_path and await affording.affords_sweep(desk, source):
             await _sweep(desk, source)
     return Outcome()
 
@@ -93,5 +94,5 @@ class Chunks:
         if self._given is not None:
             return [one for one in sorted(map(str, self._given)) if one > self._after][:CHUNK]
         desk, name = self._desk, self._desk.entity.name
-        variant = self._source.name if len(desk.entity.sources) > 1 else ""
+        variant = desk.entity.variant_of(self._source)
         return await desk.ride(lambda: running.stored(desk.database, name, variant, self._after, CHUNK))

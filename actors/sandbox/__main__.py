@@ -9,7 +9,7 @@ import anyio
 import cyclopts
 import msgspec
 
-from actors.sandbox.options import Announcement, Options
+from actors.sandbox.options import Announcement, Options, switched
 from actors.sandbox.server import serve
 
 
@@ -27,6 +27,9 @@ def sandbox(
     limits: bool = True,
     latency_ms: float = 0.0,
     edition: Literal["global", "in"] = "global",
+    time_zone: str = "Asia/Baghdad",
+    cache_mb: int = 64,
+    switch: list[str] | None = None,
     host: str = "127.0.0.1",
     tied: bool = False,
 ) -> None:
@@ -39,12 +42,21 @@ def sandbox(
         limits: Whether the API's limits are kept (--no-limits for benches).
         latency_ms: Milliseconds that every API call takes longer.
         edition: Which edition's keys the documents have.
+        time_zone: Of the organisation.
+        cache_mb: Megabytes of written documents that are kept at most; 0 writes each one anew.
+        switch: An open point as name=value, for example --switch delete_body=empty; may be given again.
         host: The address to listen on.
         tied: End also when stdin is closed, for a parent that holds the other end.
     """
+    try:
+        switches = switched(switch or ())
+    except ValueError as error:  # msgspec's errors are ValueErrors too
+        sys.stderr.write(f"sandbox: {error}\n")
+        raise SystemExit(2) from None
     options = Options(
-        host=host, port=port, seed=seed, scale=scale, limits=limits, latency_ms=latency_ms, edition=edition
-    )
+        host=host, port=port, seed=seed, scale=scale, limits=limits, latency_ms=latency_ms, edition=edition,
+        time_zone=time_zone, cache_mb=cache_mb, switches=switches,
+    )  # fmt: skip
 
     async def run() -> None:
         await serve(options, ready=announce, tied=tied)

@@ -82,6 +82,8 @@ class Contacts:
 
     def adopt(self, body: Document) -> Facts:
         patch: Facts = {key: body[key] for key in (*PATCHABLE, "payment_terms", "payment_terms_label") if key in body}
+        if patch.get("contact_type", "customer") not in {"customer", "vendor"}:
+            raise ValueError("contact_type")
         billing = body.get("billing_address")
         if isinstance(billing, dict):
             patch |= {key: billing[key] for key in ("address", "city") if key in billing}

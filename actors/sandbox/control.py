@@ -13,6 +13,7 @@ from actors.sandbox.clock import parse_stamp
 from actors.sandbox.control_records import Records, Wrong, json_response
 from actors.sandbox.control_webhooks import Deliveries
 from actors.sandbox.faults import Fault
+from actors.sandbox.guide import PAGES, text
 from actors.sandbox.stage import Stage
 
 
@@ -53,6 +54,7 @@ class Control:
     def _own(self) -> list[Route]:
         return [
             Route("/sandbox", self.overview),
+            Route("/sandbox/", self.guide),
             Route("/sandbox/break", self.faults, methods=["GET", "POST", "DELETE"]),
             Route("/sandbox/break/{fault:int}", self.fault, methods=["DELETE"]),
             Route("/sandbox/oauth", self.tokens, methods=["GET", "POST"]),
@@ -79,6 +81,11 @@ class Control:
             "webhooks": self._deliveries.state(),
             "calls": stage.calls.total(),
         })  # fmt: skip
+
+    async def guide(self, request: Request) -> Response:
+        if request.query_params.get("format") == "json":
+            return json_response({"calls": PAGES})
+        return Response(text(), media_type="text/plain")
 
     async def faults(self, request: Request) -> Response:
         faults = self._stage.faults

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
@@ -79,7 +78,6 @@ class Records:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._random = random.Random(stage.options.seed)  # noqa: S311 - repeatable choices
         self.routes = [
             Route("/sandbox/counts", self.counts),
             Route("/sandbox/edit", self.edit, methods=["POST"]),
@@ -128,7 +126,7 @@ class Records:
             return [self.index(kind, record_id) for record_id in ids]
         living = self.living(name)
         if some is not None:
-            return self._random.sample(living, min(some, len(living)))
+            return self._stage.random.sample(living, min(some, len(living)))
         if count is None:
             raise Wrong('which records? give "ids", "count" or "random"')
         return living[:count]
@@ -213,8 +211,8 @@ class Records:
             for move in asked.moves
         ]
         tracked = [index for index in world.living("items") if world.items.tracked(index)] if asked.random else []
-        for index in self._random.sample(tracked, min(asked.random, len(tracked))):
-            moves += [(index, 0, float(self._random.choice((-3, -2, -1, 1, 2, 5))))]
+        for index in self._stage.random.sample(tracked, min(asked.random, len(tracked))):
+            moves += [(index, 0, float(self._stage.random.choice((-3, -2, -1, 1, 2, 5))))]
         return json_response({"records": [self._moved(*move, loud=self._loud(asked.webhooks)) for move in moves]})
 
     def _moved(self, index: int, location: int, quantity: float, *, loud: bool) -> dict[str, Any]:

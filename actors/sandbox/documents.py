@@ -8,9 +8,9 @@ from datetime import datetime
 import msgspec
 
 from actors.sandbox.clock import Clock
-from actors.sandbox.editions import added_keys
+from actors.sandbox.editions import added_keys, added_to_lines
 from actors.sandbox.entity import Facts
-from actors.sandbox.shapes import Document
+from actors.sandbox.shapes import Document, number
 from actors.sandbox.world import Past, World
 
 # A change of the one makes the written forms of the others stale.
@@ -71,6 +71,10 @@ class Documents:
         document = entity.row(facts, api) if form == "row" else entity.detail(facts, api)
         if self._edition == "in":
             document |= added_keys(module, facts)
+            added_to_lines(document)
+        if "written" in facts:
+            written = facts["written"]
+            document |= {key: fitted(document[key], written[key]) for key in written if key in document}
         extra = past.extra if past is not None else self._world.added(module, index)
         return document | extra if extra else document
 
@@ -96,6 +100,20 @@ class Documents:
         """Write everything anew from now on."""
         self._room += sum(len(body) for kept in self._kept.values() for body in kept.values())
         self._kept.clear()
+
+
+def fitted(old: object, written: object) -> object:
+    """A value as somebody wrote it, in the type that the document has there; what cannot be fitted stays as it was."""
+    if isinstance(old, dict):
+        return old | {key: value for key, value in written.items() if key in old} if isinstance(written, dict) else old
+    if isinstance(old, bool) or isinstance(written, dict | list):
+        return written if isinstance(written, type(old)) else old
+    if isinstance(old, int | float):
+        try:
+            return type(old)(number(written))
+        except ValueError:
+            return old
+    return "" if written is None else written
 
 
 def twins(detail: Document, facts: Facts, clock: Clock) -> Document:

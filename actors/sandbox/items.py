@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.sandbox.chance import Draws, mixed
 from actors.sandbox.entity import DAY, END, Facts, Ground, created_at
 from actors.sandbox.kinds import Kind
-from actors.sandbox.shapes import Document, Shapes
+from actors.sandbox.shapes import Document, Shapes, number
 from actors.sandbox.words import BRANDS, CATEGORIES, NOUNS, SERVICES, SOURCES, UNITS
 
 PRICES, NAMES, STOCKS = 110, 111, 112
@@ -99,7 +99,7 @@ class Items:
         patch: Facts = {key: body[key] for key in PATCHABLE if key in body}
         for key in ("rate", "purchase_rate"):
             if key in patch:
-                patch[key] = float(patch[key] or 0)
+                patch[key] = number(patch[key] or 0)
         if body.get("custom_fields"):
             patch["cf_name_ar"] = str(body["custom_fields"][0].get("value", ""))
         return patch

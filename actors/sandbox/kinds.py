@@ -39,6 +39,18 @@ class Kind(Struct, frozen=True, kw_only=True):
         """The id of a part of that record: a line, an address, a person."""
         return f"5260816{self.code:03d}{index:07d}{part:02d}"
 
+    def index(self, record_id: str) -> int:
+        """The index of a record by its id, whether or not it exists; ValueError for what is no id of this kind."""
+        if len(record_id) != 19 or not record_id.isdecimal() or record_id[:10] != f"5260815{self.code:03d}":  # noqa: PLR2004 - ids have 19 digits
+            raise ValueError(record_id)
+        return int(record_id[10:])
+
+    def owner(self, part_id: str) -> int:
+        """The index of the record that a part's id belongs to; -1 for any other text."""
+        if len(part_id) != 19 or not part_id.isdigit() or part_id[:10] != f"5260816{self.code:03d}":  # noqa: PLR2004 - ids have 19 digits
+            return -1
+        return int(part_id[10:17])
+
 
 BOTH = ("books", "inventory")
 BOOKS = ("books",)

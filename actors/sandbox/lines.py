@@ -8,7 +8,7 @@ from actors.sandbox.chance import Draws
 from actors.sandbox.entity import Facts, Ground
 from actors.sandbox.items import Items
 from actors.sandbox.kinds import Kind
-from actors.sandbox.shapes import Document
+from actors.sandbox.shapes import Document, number
 
 
 class Line(Struct, frozen=True):
@@ -46,11 +46,15 @@ class Lines:
         return tuple(self._line(entry) for entry in body)
 
     def _line(self, entry: Document) -> Line:
-        item = int(str(entry.get("item_id") or "-1")[10:] or -1)
+        item = self._ground.kind("items").index(str(entry["item_id"])) if entry.get("item_id") else -1
         rate = entry.get("rate")
         if rate is None:
             rate = self._ground.facts("items", item)["rate"] if item >= 0 else 0.0
-        return Line(item, float(entry.get("quantity") or 1), float(rate), str(entry.get("name") or ""))
+        return Line(item, number(entry.get("quantity") or 1), number(rate or 0), str(entry.get("name") or ""))
+
+    def contact(self, contact_id: str) -> int:
+        """The index of a contact by its id; ValueError for an id that is none."""
+        return self._ground.kind("contacts").index(contact_id)
 
     def written(self, facts: Facts, shape: Document, *, rate: float = 1.0) -> list[Document]:
         """The keys that every document's lines share, over the shape of this document's lines."""
@@ -88,9 +92,9 @@ def read_document(body: Document, lines: Lines, keys: tuple[str, ...], *, party:
     patch: Facts = {key: body[key] for key in keys if key in body}
     for key in ("shipping_charge", "adjustment", "discount_total"):
         if key in patch:
-            patch[key] = float(patch[key] or 0)
+            patch[key] = number(patch[key] or 0)
     if isinstance(body.get("line_items"), list):
         patch["lines"] = lines.read(body["line_items"])
     if body.get(party):
-        patch["contact"] = int(str(body[party])[10:])
+        patch["contact"] = lines.contact(str(body[party]))
     return patch

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from itertools import islice
 
 import msgspec
 from msgspec import Struct
 
-from actors.sandbox.answers import Answer, Refused, invalid
+from actors.sandbox.answers import Answer, invalid
 from actors.sandbox.clock import parse_stamp
 from actors.sandbox.documents import Documents
 from actors.sandbox.entity import Facts
 from actors.sandbox.kinds import Kind
 from actors.sandbox.options import Switches
+from actors.sandbox.request import whole_number
 from actors.sandbox.shapes import Document
 from actors.sandbox.world import World
 
@@ -73,7 +75,7 @@ class Listing:
         self._world = world
         self._documents = documents
         self._switches = switches
-        self._views: dict[str, dict[tuple[object, ...], list[int]]] = {}
+        self._views: dict[str, dict[tuple[object, ...], array[int]]] = {}
         world.on_change.append(self._forget)
 
     def _forget(self, module: str, _index: int) -> None:
@@ -90,14 +92,14 @@ class Listing:
         column, descending = self._sort(kind, api, query)
         applied = query.get("filter_by") or self._default_filter(kind, api)
         return Asked(
-            page=_whole(query, "page", 1), per_page=self._per_page(query), column=column, descending=descending,
+            page=whole_number(query, "page", 1), per_page=self._per_page(query), column=column, descending=descending,
             since=self._since(kind, api, query), applied_filter=applied,
             tests=self._tests(kind, query, applied),
             total_only=query.get("response_option") == "2" and self._switches().count_call,
         )  # fmt: skip
 
     def _per_page(self, query: dict[str, str]) -> int:
-        wanted = _whole(query, "per_page", MOST)
+        wanted = whole_number(query, "per_page", MOST)
         if wanted > MOST and self._switches().per_page_over_maximum == "rejected":
             raise invalid("per_page")
         return min(wanted, MOST)
@@ -171,15 +173,15 @@ class Listing:
             order = self._world.order(kind.module, asked.column)
             return order.part(start, start + asked.per_page, descending=asked.descending), len(order)
         view = self._view(kind, asked)
-        return view[start : start + asked.per_page], len(view)
+        return view[start : start + asked.per_page].tolist(), len(view)
 
-    def _view(self, kind: Kind, asked: Asked) -> list[int]:
+    def _view(self, kind: Kind, asked: Asked) -> array[int]:
         views = self._views.setdefault(kind.module, {})
         key = (asked.column, asked.descending, asked.since, asked.tests)
         if key not in views:
             if len(views) > 64:  # noqa: PLR2004 - cursors move on: old views would only pile up
                 views.clear()
-            views[key] = self._filtered(kind, asked)
+            views[key] = array("I", self._filtered(kind, asked))
         return views[key]
 
     def _filtered(self, kind: Kind, asked: Asked) -> list[int]:
@@ -246,15 +248,6 @@ class Listing:
         """All rows in id order, for the small lists that have no pages."""
         living = islice(self._world.living(kind.module), limit)
         return [self._documents.row(kind.module, index, api) for index in living]
-
-
-def _whole(query: dict[str, str], name: str, default: int) -> int:
-    text = query.get(name)
-    if not text:
-        return default
-    if not text.isdecimal() or not int(text):
-        raise Refused(invalid(name).answer)
-    return int(text)
 
 
 def _snake(name: str) -> str:

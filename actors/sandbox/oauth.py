@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 from collections import deque
 from collections.abc import Callable
 from urllib.parse import parse_qsl
@@ -13,7 +14,7 @@ from actors.sandbox.answers import Answer, json_answer
 from actors.sandbox.chance import mixed
 from actors.sandbox.clock import Clock
 from actors.sandbox.options import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN
-from actors.sandbox.request import parse_query
+from actors.sandbox.request import multipart_fields, parse_query
 
 LIFETIME = 3600
 GRANTS, WINDOW = 10, 600
@@ -95,7 +96,10 @@ class Accounts:
     def answer(self, path: str, raw_query: bytes, headers: dict[bytes, bytes], body: bytes) -> Answer:
         """`/oauth/v2/token` and `.../revoke`; parameters in the query, in a form, or the client by Basic."""
         given = parse_query(raw_query)
-        if b"urlencoded" in headers.get(b"content-type", b""):
+        kind = headers.get(b"content-type", b"").decode("latin-1")
+        if kind.startswith("multipart/"):
+            given |= multipart_fields(kind, body)
+        elif not kind or "urlencoded" in kind:
             given |= dict(parse_qsl(body.decode("latin-1")))
         given |= _basic(headers.get(b"authorization", b""))
         if path.endswith("/revoke"):
@@ -162,7 +166,10 @@ def _basic(header: bytes) -> dict[str, str]:
     scheme, _, text = header.decode("latin-1").partition(" ")
     if scheme != "Basic":
         return {}
-    client_id, _, client_secret = base64.b64decode(text + "==").decode("latin-1").partition(":")
+    try:
+        client_id, _, client_secret = base64.b64decode(text + "==").decode("latin-1").partition(":")
+    except binascii.Error:
+        return {}
     return {"client_id": client_id, "client_secret": client_secret}
 
 

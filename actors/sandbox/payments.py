@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 
 from actors.sandbox.entity import Facts, Ground
 from actors.sandbox.kinds import Kind
-from actors.sandbox.shapes import Document, Shapes, laid
+from actors.sandbox.shapes import Document, Shapes, laid, number
 from actors.sandbox.words import PAYMENT_MODES
 
 PATCHABLE = ("amount", "date", "description", "reference_number", "payment_mode")
@@ -66,10 +66,12 @@ class Payments(ABC):
 
     def adopt(self, body: Document) -> Facts:
         patch: Facts = {key: body[key] for key in PATCHABLE if key in body}
+        if "amount" in patch:
+            patch["amount"] = number(patch["amount"])
         if body.get(self.party):
-            patch["contact"] = int(str(body[self.party])[10:])
+            patch["contact"] = self._ground.kind("contacts").index(str(body[self.party]))
         if body.get(self.documents):
-            patch["applied"] = int(str(body[self.documents][0][self.document_id])[10:])
+            patch["applied"] = self._ground.kind(self.documents).index(str(body[self.documents][0][self.document_id]))
         return patch
 
     def touched(self, facts: Facts) -> Facts:

@@ -7,7 +7,7 @@ from actors.sandbox.contacts import DINAR
 from actors.sandbox.entity import Facts, Ground, created_at
 from actors.sandbox.items import Items
 from actors.sandbox.kinds import Kind
-from actors.sandbox.shapes import Document, Shapes, laid
+from actors.sandbox.shapes import Document, Shapes, laid, number
 from actors.sandbox.words import PRICE_LISTS
 
 PATCHABLE = (
@@ -56,7 +56,8 @@ class PriceLists:
         patch: Facts = {key: body[key] for key in PATCHABLE if key in body}
         if isinstance(body.get("pricebook_items"), list):
             patch["rates"] = {
-                int(str(row["item_id"])[10:]): float(row["pricebook_rate"]) for row in body["pricebook_items"]
+                self._ground.kind("items").index(str(row["item_id"])): number(row["pricebook_rate"])
+                for row in body["pricebook_items"]
             }
         return patch
 

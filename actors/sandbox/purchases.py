@@ -99,13 +99,17 @@ class Bills:
 
     def row(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["row"]
-        return laid(shape, self._shared(facts))
+        row = laid(shape, self._shared(facts))
+        row["due_days"] = f"Due on {facts['due_date']}" if facts["balance"] else ""
+        return row
 
     def detail(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["detail"]
         detail = laid(shape, self._shared(facts))
         rate = DOLLAR_RATE if facts["currency"] == "USD" else 1.0
         detail["line_items"] = self._lines.written(facts, self._shapes["line"], rate=rate)
+        for line in detail["line_items"]:
+            line["sales_rate"] = ""  # a bill's lines have none
         detail |= {"payment_terms": 30, "payment_terms_label": "Net 30"}
         return detail
 

@@ -8,14 +8,18 @@ import msgspec
 
 from actors.sandbox.answers import Answer, Refused, failure, invalid, json_answer, missing, success, unknown_path
 from actors.sandbox.chance import mixed
+from actors.sandbox.desk import PAYMENTS
 from actors.sandbox.documents import Documents
 from actors.sandbox.drawers import Drawers
 from actors.sandbox.kinds import Kind
 from actors.sandbox.listing import Listing
 from actors.sandbox.options import ORGANIZATION_ID, Switches
+from actors.sandbox.paper import PRINTED, printed, wanted_form
+from actors.sandbox.parts import NAMES as PART_NAMES
+from actors.sandbox.parts import Parts
 from actors.sandbox.people import Organization
 from actors.sandbox.pictures import picture
-from actors.sandbox.request import Call
+from actors.sandbox.request import Call, whole_number
 from actors.sandbox.shapes import Document, Shapes
 from actors.sandbox.world import World
 
@@ -32,6 +36,7 @@ class Reads:
         documents: Documents,
         listing: Listing,
         drawers: Drawers,
+        parts: Parts,
         *,
         edition: str,
         switches: Callable[[], Switches],
@@ -40,6 +45,7 @@ class Reads:
         self._documents = documents
         self._listing = listing
         self._drawers = drawers
+        self._parts = parts
         self._switches = switches
         self._organization = Organization(edition)
         self._summary = Shapes("inventorysummary")["row"]
@@ -50,6 +56,11 @@ class Reads:
             "reports/inventoryvaluation": self._inventory_valuation, "settings/locations": self._locations,
             "locations": self._locations,
         }  # fmt: skip
+
+    @property
+    def organization(self) -> Document:
+        """The organisation's detail."""
+        return self._organization.detail
 
     def answer(self, call: Call, *, shift: int = 0) -> Answer:
         """One GET; `shift` makes a list lie about its page."""
@@ -86,20 +97,61 @@ class Reads:
 
     def _record(self, call: Call, kind: Kind) -> Answer:
         name = call.parts[1]
+        if not name.isdecimal() and (found := self._beside(call, kind)) is not None:
+            return found
         index = 0 if kind.module == "users" and name == "me" else self.found(kind, name)
         if len(call.parts) == 2:  # noqa: PLR2004 - module and id
+            if kind.module in PRINTED and (form := wanted_form(call)):
+                return printed(self._documents.document(kind.module, index, call.api, "detail"), form)
             body = self._documents.detail(kind.module, index, call.api)
             return Answer(200, b"".join((b'{"code":0,"message":"success","%b":' % kind.singular.encode(), body, b"}")))
         if call.parts[2] == "image" and kind.module == "items":
             return self.image(index)
         return self._part(call, kind, index)
 
+    def _beside(self, call: Call, kind: Kind) -> Answer | None:
+        """What stands where an id is expected: templates, papers of several records, parts of whichever record."""
+        name = call.parts[1]
+        if name == "templates":
+            return success({"templates": self._drawers.rows("templates")})
+        if name in {"pdf", "print"} and kind.module in PRINTED:
+            return printed({}, "pdf")
+        if name == "contactpersons" and len(call.parts) > 2 and kind.owner(call.parts[2]) >= 0:  # noqa: PLR2004 - a person's id
+            index = self.found(kind, kind.record_id(kind.owner(call.parts[2])))
+            person = self._documents.document(kind.module, index, call.api, "detail")["contact_persons"]
+            return success({"contact_person": person[0]}) if person else None
+        if name in {"batches", "serialnumbers"}:
+            return self._drawers.get(call)
+        if name == "transactions" and len(call.parts) > 2:  # noqa: PLR2004 - of which module
+            return success({call.parts[2]: []})
+        return self._parts.everywhere(kind.module, name, "".join(call.parts[2:3])) if name in PART_NAMES else None
+
     def _part(self, call: Call, kind: Kind, index: int) -> Answer:
-        """A part of a record's detail, or an empty list of what this sandbox does not keep."""
-        name = call.parts[2]
-        document = msgspec.json.decode(self._documents.detail(kind.module, index, call.api))
-        key = {"contactpersons": "contact_persons", "address": "addresses"}.get(name, name)
-        return success({key: document.get(key, [])})
+        """A part of a record: from its detail, from what was written, or an empty list."""
+        document = self._documents.document(kind.module, index, call.api, "detail")
+        if call.parts[2] == "payments" and kind.module in PAYMENTS:
+            document["payments"] = self._settlements(kind.module, index)
+        if call.parts[2] == "address" and kind.module == "contacts":
+            document["addresses"] = [document["billing_address"], document["shipping_address"]]
+        return self._parts.read(kind.module, kind.record_id(index), call.parts[2:], document)
+
+    def _settlements(self, module: str, index: int) -> list[Document]:
+        """The payments of an invoice or a bill: the seeded one has its index, the others were made later."""
+        world, kind = self._world, self._world.kind(PAYMENTS[module])
+        seeded = world.counts[kind.module]
+        later = (number for number in world.living(kind.module) if number >= seeded)
+        rows = []
+        for number in (*((index,) if index < seeded and world.exists(kind.module, index) else ()), *later):
+            facts = world.facts(kind.module, number)
+            if facts["applied"] == index:
+                rows.append({
+                    "payment_id": facts["id"], "payment_number": facts["payment_number"], "date": facts["date"],
+                    "payment_mode": facts["payment_mode"], "description": facts["description"],
+                    "reference_number": facts["reference_number"], "exchange_rate": 1.0, "amount": facts["amount"],
+                    f"{module[:-1]}_payment_id": kind.part_id(number, 1),
+                    f"{module[:-1]}_id": world.kind(module).record_id(index), "is_single_invoice_payment": True,
+                })  # fmt: skip
+        return rows
 
     def image(self, index: int) -> Answer:
         """The image's bytes; refuses where there is none (the code is an open point)."""
@@ -122,7 +174,8 @@ class Reads:
 
     def _organizations(self, call: Call) -> Answer:
         if len(call.parts) == 1:
-            return success({"organizations": [self._organization.row]})
+            answer = success({"organizations": [self._organization.row]})
+            return msgspec.structs.replace(answer, headers=((b"allow", b"OPTIONS, POST, GET"),))
         if call.parts[1] != ORGANIZATION_ID:
             raise missing("Organization")
         return success({"organization": self._organization.detail})
@@ -178,7 +231,7 @@ class Reads:
         return rows
 
     def _report(self, call: Call, name: str, rows: list[Document], report: str) -> Answer:
-        page, per_page = int(call.query.get("page") or 1), min(200, int(call.query.get("per_page") or 200))
+        page, per_page = whole_number(call.query, "page", 1), min(200, whole_number(call.query, "per_page", 200))
         part = rows[(page - 1) * per_page : page * per_page]
         context = {
             "page": page,

@@ -9,7 +9,7 @@ from actors.sandbox.items import Items
 from actors.sandbox.kinds import Kind
 from actors.sandbox.lines import Line, Lines, read_document
 from actors.sandbox.payments import Payments
-from actors.sandbox.sales import Invoices, blank_document, dated, totalled
+from actors.sandbox.sales import CREDITED_EVERY, Invoices, blank_document, dated, totalled
 from actors.sandbox.shapes import Document, Shapes, laid
 
 INVENTORY_ONLY = {"is_paid_via_check": False, "check_details": {}}
@@ -62,7 +62,7 @@ class CreditNotes:
 
     def origin(self, index: int) -> int:
         """The index of the invoice that a seeded credit note credits."""
-        return index * 7 % max(1, self._ground.counts["invoices"])
+        return index * CREDITED_EVERY % max(1, self._ground.counts["invoices"])
 
     def generate(self, index: int) -> Facts:
         facts = self.blank(index)
@@ -75,7 +75,7 @@ class CreditNotes:
         facts.update(
             contact=invoice["contact"], lines=(line,), created=created, modified=min(END, created + draws.below(900)),
             date=self._ground.clock.date(created), origin=self.origin(index),
-            total_refunded=line.total if refunded else 0.0,
+            total_refunded=line.total if refunded else 0.0, credits_used=invoice["credits_applied"],
         )  # fmt: skip
         return facts
 
@@ -115,7 +115,11 @@ class CreditNotes:
     def row(self, facts: Facts, _api: str) -> Document:
         shape = self._shapes["row"]
         row = laid(shape, self._shared(facts))
-        row |= {"salesperson_name": "Others", "salesperson_id": "-1"}
+        applied = self._applied_to(facts)
+        row |= {
+            "salesperson_name": "Others", "salesperson_id": "-1",
+            "applied_invoices": applied["invoice_number"] if applied else "",
+        }  # fmt: skip
         return row
 
     def detail(self, facts: Facts, _api: str) -> Document:
@@ -127,4 +131,16 @@ class CreditNotes:
                 line["invoice_id"] = detail["invoice_id"]
                 line["invoice_item_id"] = self._ground.kind("invoices").part_id(facts["origin"], 20)
         detail["line_items"] = lines
+        applied = self._applied_to(facts)
+        detail["invoices_credited"] = [] if applied is None else [{
+            "creditnote_id": facts["id"], "invoice_id": applied["id"],
+            "creditnotes_invoice_id": self.kind.part_id(facts["index"], 30), "date": facts["date"],
+            "invoice_number": applied["invoice_number"], "creditnotes_number": facts["creditnote_number"],
+            "credited_amount": facts["credits_used"],
+        }]  # fmt: skip
         return detail
+
+    def _applied_to(self, facts: Facts) -> Facts | None:
+        """The invoice that credits were used for."""
+        used = facts["credits_used"] and facts["origin"] >= 0
+        return self._ground.seeded("invoices", facts["origin"]) if used else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email import message_from_bytes
 from email.message import Message
 from typing import Any
@@ -10,8 +11,9 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 from msgspec import Struct
 
-from actors.sandbox.answers import Refused, failure
+from actors.sandbox.answers import Refused, failure, invalid
 
+LONGEST = 9  # digits of a page number
 PREFIXES = (
     ("/books/v3/", "books"), ("/inventory/v1/", "inventory"), ("/api/v3/", "books"), ("/api/v1/", "inventory"),
 )  # fmt: skip
@@ -26,6 +28,12 @@ class Call(Struct, kw_only=True):
     query: dict[str, str]
     headers: dict[bytes, bytes]
     body: bytes = b""
+
+    @property
+    def organization(self) -> str:
+        """The organisation that a call names, in the query or in the header of its product."""
+        header = b"x-com-zoho-%b-organizationid" % self.api.encode()
+        return self.query.get("organization_id") or self.headers.get(header, b"").decode("latin-1")
 
     @property
     def endpoint(self) -> str:
@@ -63,6 +71,22 @@ class Part(Struct, frozen=True):
 
 def multipart_part(kind: str, body: bytes, name: str) -> Part | None:
     """The part of that name; None when there is none or the body is not multipart."""
+    return _first_part(kind, body, f'name="{name}"'.encode())
+
+
+def any_part(kind: str, body: bytes) -> Part | None:
+    """The first file of a multipart body, whatever the client calls it."""
+    return _first_part(kind, body, b"filename=")
+
+
+def multipart_fields(kind: str, body: bytes) -> dict[str, str]:
+    """The plain fields of a multipart form."""
+    names = re.findall(rb'name="([^"]*)"(?!;)', body)
+    parts = ((name.decode("latin-1"), multipart_part(kind, body, name.decode("latin-1"))) for name in names)
+    return {name: part.body.decode("utf-8", "replace") for name, part in parts if part is not None}
+
+
+def _first_part(kind: str, body: bytes, wanted: bytes) -> Part | None:
     header = Message()
     header["content-type"] = kind
     boundary = header.get_param("boundary")
@@ -70,7 +94,7 @@ def multipart_part(kind: str, body: bytes, name: str) -> Part | None:
         return None
     for part in body.split(b"--" + str(boundary).encode()):
         head, found, value = part.partition(b"\r\n\r\n")
-        if found and f'name="{name}"'.encode() in head:
+        if found and wanted in head:
             described = message_from_bytes(head.strip() + b"\r\n\r\n")
             return Part(
                 described.get_filename() or "", described.get_content_type().encode(), value.removesuffix(b"\r\n")
@@ -99,3 +123,13 @@ def parse_query(raw: bytes) -> dict[str, str]:
             name, value = unquote(name.replace("+", " ")), unquote(value.replace("+", " "))
         found[name] = value
     return found
+
+
+def whole_number(query: dict[str, str], name: str, default: int) -> int:
+    """A parameter that must be a whole number above 0; refuses others with code 2."""
+    text = query.get(name)
+    if not text:
+        return default
+    if not text.isdecimal() or len(text) > LONGEST or not int(text):
+        raise invalid(name)
+    return int(text)

@@ -12,6 +12,7 @@ from actors.sandbox.shapes import Document, Shapes, laid
 from actors.sandbox.words import NOTES
 
 SETTLED = 134
+CREDITED_EVERY = 7  # the n-th credit note is of the invoice 7n
 PATCHABLE = (
     "reference_number", "notes", "status", "salesperson_name", "date", "due_date", "shipment_date", "shipping_charge",
     "adjustment", "discount_total", "invoice_number", "salesorder_number", "terms",
@@ -27,6 +28,11 @@ def dated(ground: Ground, facts: Facts) -> Facts:
         "created_by": "Sample Owner", "created_by_name": "Sample Owner", "created_by_id": OWNER_ID,
         "last_modified_by_id": OWNER_ID, "date": facts["date"],
     }  # fmt: skip
+
+
+def drawn_at(ground: Ground, kind: Kind, index: int) -> int:
+    """When a seeded document was made whose first draw says so; told without the rest of it."""
+    return created_at(ground, kind, index, Draws(ground.seed, kind.code, index).below(1000))
 
 
 def totalled(facts: Facts) -> None:
@@ -152,7 +158,20 @@ class SalesOrders:
             "contact": {"customer_balance": receivable, "credit_limit": 0.0, "unused_customer_credits": unused,
                         "is_credit_limit_migration_completed": True},
         }  # fmt: skip
-        return detail
+        return detail | self._addresses(shape, contact)
+
+    def _addresses(self, shape: Document, contact: Facts) -> Document:
+        """Where the customer lives, and whom to write to."""
+        parts, index = self._ground.kind("contacts"), contact["index"]
+        lives = bool(contact["address"])
+        return {
+            "billing_address_id": parts.part_id(index, 12), "shipping_address_id": parts.part_id(index, 13),
+            "billing_address": shape["billing_address"] | {
+                "address": contact["address"], "city": contact["city"], "country": "Iraq" if lives else "",
+                "country_code": "IQ" if lives else "", "phone": contact["phone"],
+            },
+            "contact_persons": [parts.part_id(index, 11)] if contact["first_name"] else [],
+        }  # fmt: skip
 
     def _invoice(self, invoice: Facts) -> Document:
         return {key: invoice.get(key, "") for key in self._shapes["invoice"]} | {"invoice_id": invoice["id"]}
@@ -167,6 +186,13 @@ class Invoices:
         self._shapes = Shapes("invoices")
         self._lines = Lines(ground, items, kind)
         self._orders = orders
+
+    def created(self, index: int) -> int:
+        """When the seeded invoice was made: after its order, if it has one."""
+        draws = Draws(self._ground.seed, self.kind.code, index)
+        if self._orders.invoiced(index):
+            return drawn_at(self._ground, self._orders.kind, index) + draws.between(300, DAY)
+        return drawn_at(self._ground, self.kind, index)
 
     def generate(self, index: int) -> Facts:
         facts = self.blank(index)
@@ -198,6 +224,14 @@ class Invoices:
             facts["status"] = "draft"
         elif draws.hit(3):
             facts["status"] = "void"
+        if self._credited(index) and not facts["status"]:
+            left = round(added_up(facts["lines"]) + facts["shipping_charge"] - facts["payment_made"], 2)
+            facts["credits_applied"] = min(left, facts["lines"][0].rate)
+
+    def _credited(self, index: int) -> bool:
+        """Whether the seeded credit note of an invoice, its seventh part, was used to settle it."""
+        counts = self._ground.counts
+        return index % CREDITED_EVERY == 0 and counts["salesreturns"] <= index // CREDITED_EVERY < counts["creditnotes"]
 
     def settlement(self, facts: Facts) -> tuple[float, int]:
         """What the payment of this index pays of a seeded invoice, and when."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.resources import files
 from typing import Any
 
@@ -28,3 +29,11 @@ class Shapes:
 def laid(shape: Document, values: Document) -> Document:
     """The shape with those of the values that it has a key for."""
     return shape | {key: value for key, value in values.items() if key in shape}
+
+
+def number(value: object) -> float:
+    """A number as a client may send it, as one or as text; ValueError for anything else, the infinite too."""
+    found = float(str(value))
+    if not math.isfinite(found):
+        raise ValueError(value)
+    return found

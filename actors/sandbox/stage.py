@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from random import Random
 
 from actors.sandbox.clock import Clock
 from actors.sandbox.desk import Desk
@@ -14,6 +15,7 @@ from actors.sandbox.limits import Limits, Rules
 from actors.sandbox.listing import Listing
 from actors.sandbox.oauth import Accounts
 from actors.sandbox.options import Options, Switches
+from actors.sandbox.parts import Parts
 from actors.sandbox.reads import Reads
 from actors.sandbox.webhooks import Post
 from actors.sandbox.workflows import Workflows
@@ -28,13 +30,14 @@ class Stage:
         self.options = options
         self._api_url = api_url
         self.clock = clock or Clock(options.time_zone)
-        self.switches = Switches()
+        self.switches = options.switches
         self.post = Post(self.clock, lambda: self.switches, capped=lambda: self.limits.rules.enabled)
         self._build()
 
     def _build(self) -> None:
         options = self.options
         self.latency = options.latency_ms / 1000
+        self.random = Random(options.seed)  # noqa: S311 - repeatable choices of the control API
         self.calls: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
         self.faults = Faults()
@@ -44,7 +47,8 @@ class Stage:
         )
         self.world = World(options, self.clock, lambda: self.switches)
         self.documents = Documents(self.world, edition=options.edition, cache_bytes=options.cache_mb << 20)
-        self.drawers = Drawers(self.clock)
+        self.parts = Parts(self.clock)
+        self.drawers = Drawers(self.clock, self.parts, edition=options.edition)
         self.workflows = Workflows(self.world, self.documents, self.post, self.drawers, lambda: self.switches)
         self.desk = Desk(self.world, self._hear)
         self.listing = Listing(self.world, self.documents, lambda: self.switches)
@@ -53,6 +57,7 @@ class Stage:
             self.documents,
             self.listing,
             self.drawers,
+            self.parts,
             edition=options.edition,
             switches=lambda: self.switches,
         )
@@ -62,6 +67,7 @@ class Stage:
             self.documents,
             reads=self.reads,
             drawers=self.drawers,
+            parts=self.parts,
             switches=lambda: self.switches,
         )
 
@@ -77,7 +83,7 @@ class Stage:
     def reset(self) -> None:
         """Everything as at the start; letters that wait are still sent."""
         self.faults.remove()
-        self.switches = Switches()
+        self.switches = self.options.switches
         self.clock.reset()
         self.post.reset()
         self._build()

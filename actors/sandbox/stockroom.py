@@ -9,7 +9,7 @@ from actors.sandbox.kinds import Kind
 from actors.sandbox.lines import Line, Lines, added_up, read_document
 from actors.sandbox.receipts import CreditNotes
 from actors.sandbox.sales import SalesOrders, blank_document, dated
-from actors.sandbox.shapes import Document, Shapes, laid
+from actors.sandbox.shapes import Document, Shapes, laid, number
 from actors.sandbox.words import REASONS, RETURN_REASONS
 
 ADJUSTMENT_KEYS = ("reference_number", "description", "reason", "date", "status", "adjustment_type")
@@ -59,9 +59,9 @@ class Adjustments:
         return patch
 
     def _line(self, entry: Document) -> Line:
-        item = int(str(entry["item_id"])[10:])
+        item = self._ground.kind("items").index(str(entry["item_id"]))
         return Line(
-            item, float(entry.get("quantity_adjusted") or 0), self._ground.facts("items", item)["purchase_rate"]
+            item, number(entry.get("quantity_adjusted") or 0), self._ground.facts("items", item)["purchase_rate"]
         )
 
     def touched(self, facts: Facts) -> Facts:
@@ -142,7 +142,7 @@ class SalesReturns:
     def adopt(self, body: Document) -> Facts:
         patch = read_document(body, self._lines, RETURN_KEYS, party="customer_id")
         if body.get("salesorder_id"):
-            patch["origin"] = int(str(body["salesorder_id"])[10:])
+            patch["origin"] = self._ground.kind("salesorders").index(str(body["salesorder_id"]))
             patch["contact"] = self._ground.facts("salesorders", patch["origin"])["contact"]
         return patch
 

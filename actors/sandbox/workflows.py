@@ -47,12 +47,12 @@ class Workflows:
     def _read_settings(self, module: str) -> None:
         if module not in {"webhooks", "workflows"}:
             return
-        actions = {str(row["webhook_id"]): row for row in self._drawers.rows("webhooks")}
+        actions = {str(row.get("webhook_id")): row for row in self._drawers.rows("webhooks")}
         self._settings = [
             _hook(actions[str(action["action_id"])], rule)
             for rule in self._drawers.rows("workflows")
             if rule.get("status") != "inactive"
-            for action in rule.get("instant_actions") or ()
+            for action in _documents(rule.get("instant_actions"))
             if action.get("action_type") == "webhook" and str(action.get("action_id")) in actions
         ]
 
@@ -68,7 +68,8 @@ class Workflows:
         if event not in hook.events:
             return False
         wanted = [hook.entity] if isinstance(hook.entity, str) else hook.entity
-        return any(name in {"*", entity, kind.module, kind.singular, kind.webhook_key} for name in wanted)
+        known = {"*", entity, kind.module, kind.module.removesuffix("s"), kind.singular, kind.webhook_key}
+        return any(name in known for name in wanted)
 
     def heard(self, module: str, index: int, event: str, *, past: Past | None = None) -> list[int]:
         """Tell every hook that asked for it; users, price lists and branches have no webhooks at all."""
@@ -137,12 +138,15 @@ class Workflows:
         return (kind.module for kind in self._world.catalogue.kinds if kind.webhook_key)
 
 
+def _documents(rows: object) -> list[Document]:
+    """What of a written list are documents at all."""
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
 def _pairs(rows: object) -> dict[str, str]:
-    if not isinstance(rows, list):
-        return {}
     return {
         str(row.get("param_name") or row.get("name")): str(row.get("param_value") or row.get("value") or "")
-        for row in rows
+        for row in _documents(rows)
     }
 
 

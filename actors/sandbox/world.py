@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from msgspec import Struct, field
 
@@ -19,7 +20,7 @@ from actors.sandbox.people import Locations, Users
 from actors.sandbox.pricing import PriceLists
 from actors.sandbox.purchases import Bills, VendorPayments
 from actors.sandbox.receipts import CreditNotes, CustomerPayments
-from actors.sandbox.sales import Invoices, SalesOrders
+from actors.sandbox.sales import Invoices, SalesOrders, drawn_at
 from actors.sandbox.shapes import Document
 from actors.sandbox.stockroom import Adjustments, SalesReturns
 
@@ -73,8 +74,12 @@ class World:
         self.counts["contacts"] = self.customers + self.vendors
         self.items, self.locations = Items(self, self.kind("items")), Locations(self, self.kind("locations"))
         self.contacts = Contacts(self, self.kind("contacts"))
+        self._cheap: dict[tuple[str, str], Callable[[int], Key]] = {
+            ("items", "name"): self.items.name, ("contacts", "contact_name"): self.contacts.name,
+        }  # fmt: skip
         self.entities = self._entities()
-        self._names = {("items", "name"): self.items.name, ("contacts", "contact_name"): self.contacts.name}
+        for module in ("salesorders", "bills"):
+            self._cheap[module, "created_time"] = partial(drawn_at, self, self.kind(module))
         self._next = dict(self.counts)
         self._edits: defaultdict[str, dict[int, Edit]] = defaultdict(dict)
         self._deleted: defaultdict[str, set[int]] = defaultdict(set)
@@ -90,6 +95,7 @@ class World:
         invoices = Invoices(self, kind("invoices"), items, orders)
         bills = Bills(self, kind("bills"), items)
         credit_notes = CreditNotes(self, kind("creditnotes"), items, invoices)
+        self._cheap["invoices", "created_time"] = invoices.created
         return {
             "items": items, "contacts": self.contacts, "invoices": invoices, "salesorders": orders,
             "bills": bills, "creditnotes": credit_notes,
@@ -186,12 +192,13 @@ class World:
         return found
 
     def _keys(self, module: str, column: str) -> Iterator[tuple[Key, int]]:
-        """Every living record's key; the seeded names of the large lists are told without the rest of the record."""
-        name = self._names.get((module, column))
+        """Every living record's key; those of the large lists' own orders are told without the rest of the record."""
+        cheap = self._cheap.get((module, column))
         edits = self._edits[module]
         for index in self.living(module):
-            if name is not None and index not in edits:
-                yield name(index).casefold(), index
+            if cheap is not None and index not in edits:
+                key = cheap(index)
+                yield key.casefold() if isinstance(key, str) else key, index
             else:
                 yield self.sort_key(self.facts(module, index), column), index
 

@@ -15,6 +15,7 @@ from actors.zoho import answers
 from actors.zoho.answers import Answer, Verdict
 from actors.zoho.call import Call, Paused, Policy, Tally
 from actors.zoho.hosts import PREFIXES
+from actors.zoho.metering import METER
 from actors.zoho.oauth import OAuth
 from actors.zoho.tokens import Token
 from actors.zoho.transport import Transport
@@ -151,9 +152,11 @@ class Caller:
             return await self._judged(call, url, headers)
 
     async def _judged(self, call: Call[T], url: str, headers: dict[str, str]) -> tuple[Answer, Verdict]:
-        tally = self.tallies[call.api]
+        tally, meter = self.tallies[call.api], METER.get()
         with self._breakers[call.api].admit() as permit:
             tally.calls += 1
+            if meter is not None:
+                meter.note_call()
             began = anyio.current_time()
             try:
                 answer = await self._transport.exchange(
@@ -165,6 +168,8 @@ class Caller:
             finally:
                 tally.seconds += anyio.current_time() - began
             tally.bytes += len(answer.body)
+            if meter is not None:
+                meter.note_answer(len(answer.body))
             verdict = call.judge(answer, self._now())
             permit.fail(verdict.message) if verdict.kind in {"down", "invalid"} else permit.succeed()
         self._observe(call.api, answer)
@@ -196,10 +201,12 @@ class Caller:
                 raise SourceRejected(text, status=answer.status, code=verdict.code)
 
     def _close_day(self, api: str, verdict: Verdict) -> None:
-        now = self._clock()
-        told = limiter.observe(self.budgets[api], max(self.budgets[api].limit, 1), 0, verdict.seconds, now)
-        self.budgets[api] = limiter.exhausted(told, now)
-        log.warning("budget.exhausted", api=api, resets_in=round(verdict.seconds))
+        """The day is over; its end is what headers told, of this answer or of one before, else what the pause says."""
+        now, known = self._clock(), self.budgets[api]
+        if known.resets_at <= now:
+            known = limiter.observe(known, max(known.limit, 1), 0, verdict.seconds, now)
+        self.budgets[api] = limiter.exhausted(known, now)
+        log.warning("budget.exhausted", api=api, resets_in=round(known.resets_at - now))
 
     async def _pause(self, verdict: Verdict) -> datetime:
         seconds = verdict.seconds or self._random.uniform(FIRST_DELAY, 4 * FIRST_DELAY)

@@ -31,6 +31,8 @@ def of_file(name: str, found: EntityMapping, document: Document) -> Iterator[Pro
     yield from _rows_never_written(found, document)
     for index, child in enumerate(found.children):
         yield from _of_child(("children", index), child, document)
+        if child.parent == "local" and not found.target.local_id:
+            yield document.problem(("children", index, "parent"), "the target has no local_id to refer to")
         if child.table in found.columns:
             yield document.problem(("children", index, "table"), f"{child.table} is the name of a column as well")
 
@@ -140,6 +142,8 @@ def _of_column(column: Column) -> Iterator[tuple[str, str]]:
         yield "max_length", f"a {column.type} has no length"
     if column.scale is not None and column.type != "numeric":
         yield "scale", f"a {column.type} has no decimal places"
+    if column.measure and column.type not in _RANGED:
+        yield "measure", f"a {column.type} has no sum"
     if column.equals is not None and column.type != "boolean":
         yield "equals", "equals makes a boolean"
     try:
@@ -166,13 +170,19 @@ def of_all(found: Mapping[str, tuple[EntityMapping, Document]]) -> Iterator[Prob
     yield from _shared_tables(found)
     yield from _shared_segments(found)
     for mapped, document in found.values():
-        for name, column in mapped.columns.items():
-            if column.references and column.references not in found:
-                close = difflib.get_close_matches(column.references, found, n=1)
-                hint = f"did you mean {close[0]}?" if close else ""
-                yield document.problem(
-                    ("columns", name, "references"), f"there is no entity {column.references}", hint=hint
-                )
+        yield from _references(("columns",), mapped.columns, found, document)
+        for index, child in enumerate(mapped.children):
+            yield from _references(("children", index, "columns"), child.columns, found, document)
+
+
+def _references(
+    where: Where, shapes: Mapping[str, Column], known: Mapping[str, object], document: Document
+) -> Iterator[Problem]:
+    for name, column in shapes.items():
+        if column.references and column.references not in known:
+            close = difflib.get_close_matches(column.references, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else ""
+            yield document.problem((*where, name, "references"), f"there is no entity {column.references}", hint=hint)
 
 
 def _shared_tables(found: Mapping[str, tuple[EntityMapping, Document]]) -> Iterator[Problem]:

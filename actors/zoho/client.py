@@ -136,11 +136,12 @@ class Client:
         body = None if content is None else msgspec.json.encode(content)
         return await self.caller.make(Call(api=api, path=path, method=method, content=body, read=_body))
 
-    async def count(self, source: Source) -> int | None:
-        """How many records the source has, or None where it does not tell."""
+    async def count(self, source: Source, params: Mapping[str, str] | None = None) -> int | None:
+        """How many records the source has (that fit these parameters), or None where it does not tell."""
         if not source.countable:
             return None
-        params = {**source.params, "page": "1", "per_page": str(self.options.page_size), "response_option": "2"}
+        paging = {"page": "1", "per_page": str(self.options.page_size), "response_option": "2"}
+        params = {**source.params, **(params or {}), **paging}
         return await self.caller.make(Call(api=source.api, path=source.list_path, params=params, read=_total))
 
     async def detail(self, source: Source, record: str, *, permitted: bool = False, bulk: bool = False) -> bytes:
@@ -259,6 +260,10 @@ class Client:
         ]
         latest = max(waits)
         return latest if latest > now else None
+
+    def now(self) -> datetime:
+        """The time by the clock that the budgets are kept by."""
+        return datetime.fromtimestamp(self._clock(), UTC)
 
     def statistics(self) -> Statistics:
         """What a screen shows of it."""

@@ -17,6 +17,7 @@ from actors.zoho import columns, mapping, payload
 from actors.zoho.columns import Missing, Read, Unfit
 from actors.zoho.finding import ABSENT, finder, unmapped
 from actors.zoho.payload import Document, Malformed
+from actors.zoho.reading import Reader
 from actors.zoho.target import Field
 from actors.zoho.walking import Walk, walker
 from tds_runtime.errors import Error
@@ -30,6 +31,8 @@ CONTAINED: Mapping[Kind, tuple[str, ...]] = {
     "webhook": ("list", "detail", "row"),
 }
 FACETS = CONTAINED["webhook"]
+_ORDERED = "k"
+"""Marks hashes of child rows in the order of their keys; older ones are in a document's order, which no table keeps."""
 _LONGEST_ID = 100
 
 
@@ -85,6 +88,7 @@ class Shape:
 
     def __init__(self, source: mapping.Mapping, fields: Sequence[Field]) -> None:
         self.fields = tuple(fields)
+        self.read = Reader(source).read
         self._readers = {kind: _readers(source.columns, kind) for kind in CONTAINED}
         self._walks = {kind: _walk(source.columns, kind) for kind in CONTAINED}
         self._gaps = any(column.facet not in CONTAINED["list"] for column in source.columns.values())
@@ -112,7 +116,9 @@ class Shape:
         if self._keeps_unknown:
             values.append(payload.canonical({key: document[key] for key in unknown}))
         facets, partial = self._hashed(values, kind)
-        facets.update((table, payload.fingerprint(list(rows.items()))) for table, rows in children.items())
+        facets.update(
+            (rows.table, rows.hash(children[rows.table])) for rows in self._children if rows.table in children
+        )
         return Mapped(
             id=found,
             variant=variant,
@@ -161,6 +167,12 @@ class Shape:
             children=mapped.children,
             unknown=mapped.unknown,
         )
+
+    def hashes(self, values: Values, children: Mapping[str, Mapping[str, Values]]) -> dict[str, str]:
+        """The hash per facet of a row and its child rows as they stand: what a whole document of them would have."""
+        found = {facet: payload.fingerprint(pick(values)) for facet, pick in self._facets.items() if pick is not None}
+        found.update((rows.table, rows.hash(children[rows.table])) for rows in self._children if rows.table in children)
+        return found
 
     def _pick(self, facet: str, values: Sequence[Any]) -> Any:
         pick = self._facets[facet]
@@ -241,6 +253,16 @@ class _Rows:
         self._key = columns.reader(mapping.Column(path=shape.key or "@none"))
         self._readers = [(name, columns.reader(column)) for name, column in shape.columns.items()]
         self._walk = walker([(column, False) for column in shape.columns.values()])
+        self._owned = [place for place, column in enumerate(shape.columns.values()) if column.owner == "source"]
+        self._all = len(self._owned) == len(shape.columns)
+
+    def hash(self, rows: Mapping[str, Values]) -> str:
+        """In the order of the keys, so that rows read from their table have the hash of the document they came in."""
+        if self._all:
+            return _ORDERED + payload.fingerprint(sorted(rows.items()))
+        return _ORDERED + payload.fingerprint(
+            sorted((key, [row[one] for one in self._owned]) for key, row in rows.items())
+        )
 
     def present(self, document: Document) -> bool:
         return any(isinstance(find(document), (list, dict)) for _, find in self._finders)

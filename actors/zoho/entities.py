@@ -44,6 +44,7 @@ class Source(Struct, frozen=True, kw_only=True):
     modified: str
     sort: dict[str, str]
     order: dict[str, str]
+    balances: bool
     details: str
 
 
@@ -90,9 +91,18 @@ class Entity:
         return all(source.detail_path for source in self.sources)
 
     @property
+    def has_details(self) -> bool:
+        """Whether a list row is not all of a record."""
+        return any(source.details != "never" for source in self.sources)
+
+    @property
     def references(self) -> dict[str, str]:
         """Column to the entity whose id it holds."""
         return {field.name: field.references for field in self.target.fields if field.references}
+
+    def variant_of(self, source: Source) -> str:
+        """The variant that tells this source's records from others of the entity; empty where there are no others."""
+        return source.name if len(self.sources) > 1 else ""
 
     def source(self, variant: str = "") -> Source:
         """The source block of a variant; the first one for an unknown variant."""
@@ -123,7 +133,10 @@ class Entity:
         return mapped
 
     def _record(self, body: bytes, kind: Kind, content_type: str) -> Document:
-        found = payload.delivered(body, content_type) if kind == "webhook" else payload.parse(body)
+        if kind == "webhook":
+            found = payload.delivered(body, content_type)
+        else:
+            found = self.shape.read(body) if kind == "detail" else payload.parse(body)
         if kind == "list" and isinstance(found, dict):
             return found  # list rows come alone, and are many
         keys = self.webhook.keys if self.webhook and kind == "webhook" else ()
@@ -231,6 +244,7 @@ def _source(entity: str, source: mapping.Source) -> Source:
         modified=source.modified,
         sort=source.sort,
         order=source.order,
+        balances=source.balances,
         details=source.details,
     )
 
@@ -256,6 +270,9 @@ def _field(name: str, column: mapping.Column) -> Field:
         default=default_of(column),
         references=column.references,
         measure=column.measure,
+        longest=column.max_length,
+        scale=column.scale,
+        range=None if column.range is None else (column.range[0], column.range[1]),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, Protocol, TypeVar
 
 import anyio
@@ -76,6 +76,16 @@ class Sequel:
     @staticmethod
     def _mark(page: Page[Row]) -> int:
         return hash(tuple(row.id for row in page.rows))
+
+
+def pages(records: int, size: int) -> int:
+    """Calls that list so many records: at least one, which says that there are none."""
+    return max(1, -(-records // size))
+
+
+def stamp(moment: datetime) -> str:
+    """A time as the source takes it: with an offset, without a fraction and never with a Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S+0000")
 
 
 class Listing(Generic[PageT]):

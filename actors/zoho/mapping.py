@@ -32,6 +32,7 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         modified: What the listing can do about "changed since": filter, sort newest first, or nothing.
         sort: Query parameters that make an incremental listing come newest first.
         order: Query parameters that give a full listing an order that edits do not disturb.
+        balances: Whether amounts in its rows move without touching the modified time, so that they need a sweep.
         details: Whether a changed list row needs a detail call before it can be written.
     """
 
@@ -50,6 +51,7 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     modified: Literal["filter", "sort", "none"] = "none"
     sort: dict[str, str] = {}
     order: dict[str, str] = {}
+    balances: bool = False
     details: Literal["never", "changed"] = "never"
 
 
@@ -60,11 +62,14 @@ class Webhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         paths: Last segments of the routes that stand for this entity.
         keys: Top-level keys of the default payload, each with the variant that it means (empty for none).
         when: Fields of the payload that must have these values, for entities that share a key (contacts).
+        modules: Modules whose workflow rules tell of it, for `zoho webhooks install`; its keys when nothing is said,
+            and [] where the source has no rules: then it is polled, and its routes are for whoever else posts.
     """
 
     paths: list[Name]
     keys: dict[str, str]
     when: dict[str, str] = {}
+    modules: list[Name] | None = None
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

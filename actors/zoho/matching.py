@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from actors.zoho import changes, payload
@@ -17,10 +18,15 @@ from actors.zoho.documents import Mapped, Values
 from actors.zoho.entities import Entity
 from actors.zoho.finding import ABSENT
 from tds_runtime.database import Connection
+from tds_runtime.records import State
 
 Children = Mapping[str, Mapping[str, Values]]
 
 _CHECKSUM = 2**64
+_BESIDE = 10
+"""Columns of `compare` and `walk` that stand before the mapped ones."""
+
+_decode_facets = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class Row(Struct, frozen=True):
@@ -29,6 +35,20 @@ class Row(Struct, frozen=True):
     local_id: str | None
     values: Values
     children: Children = {}
+
+
+class Look(Struct, frozen=True):
+    """What stands here of one record at one moment.
+
+    Attributes:
+        row: None where there is no living row.
+        state: What is known of its version; None where it was never pulled.
+        waiting: Whether a task for it waits or is in flight.
+    """
+
+    row: Row | None
+    state: State | None
+    waiting: bool
 
 
 class Difference(Struct, frozen=True):
@@ -61,8 +81,12 @@ class Report(Struct, frozen=True, kw_only=True):
     @property
     def percentage(self) -> float:
         """Matched records out of all that either side has, 0 to 100; two empty sides match."""
-        everything = self.matched + len(self.missing) + len(self.extra) + len(self.different)
-        return 100.0 * self.matched / everything if everything else 100.0
+        return share(self.matched, self.matched + len(self.missing) + len(self.extra) + len(self.different))
+
+
+def share(part: int, whole: int) -> float:
+    """So many of so many in percent; nothing of nothing is all of it."""
+    return 100.0 * part / whole if whole else 100.0
 
 
 class Comparison:
@@ -75,7 +99,7 @@ class Comparison:
         self._missing: list[str] = []
         self._extra: list[str] = []
         self._different: dict[str, tuple[Difference, ...]] = {}
-        self._source, self._local = _Figures(entity), _Figures(entity)
+        self._source, self._local = Figures(entity), Figures(entity)
 
     def add(self, documents: Iterable[Mapped], rows: Mapping[str, Row]) -> None:
         """Compare one page with the rows of its ids; a record that comes twice (a moving page) counts once."""
@@ -86,11 +110,11 @@ class Comparison:
 
     def _add(self, mapped: Mapped, row: Row | None) -> None:
         whole = self._entity.shape.completed(mapped, row.values if row else None)
-        self._source.add(whole.values)
+        self._source.add(mapped.id, whole.values)
         if row is None:
             self._missing.append(mapped.id)
             return
-        self._local.add(row.values, like=whole.values)
+        self._local.add(mapped.id, row.values, like=whole.values)
         found = differences(self._entity, mapped, row)
         if found:
             self._different[mapped.id] = found
@@ -102,7 +126,7 @@ class Comparison:
         for record, row in rows.items():
             if record not in self._seen:
                 self._extra.append(record)
-                self._local.add(row.values)
+                self._local.add(record, row.values)
 
     def report(self) -> Report:
         """The result so far."""
@@ -117,7 +141,7 @@ class Comparison:
         )
 
 
-class _Figures:
+class Figures:
     """Count, sums and an order-independent checksum of one side."""
 
     def __init__(self, entity: Entity) -> None:
@@ -128,14 +152,14 @@ class _Figures:
         self._checksum = 0
         self._sums = dict.fromkeys((name for _, name in self._measures), Decimal(0))
 
-    def add(self, values: Values, like: Values | None = None) -> None:
+    def add(self, record: str, values: Values, like: Values | None = None) -> None:
         """Count a row; `like` is its counterpart, which says what is compared at all."""
         self._count += 1
         told = values if like is None else like
         compared = [values[place] for place in self._compared if told[place] is not ABSENT]
-        self._checksum = (self._checksum + int(payload.fingerprint(compared)[:16], 16)) % _CHECKSUM
+        self._checksum = (self._checksum + int(payload.fingerprint((record, compared))[:16], 16)) % _CHECKSUM
         for place, name in self._measures:
-            if values[place] is not None and values[place] is not ABSENT:
+            if values[place] is not None and told[place] is not ABSENT:
                 self._sums[name] += values[place]
 
     def side(self) -> Side:
@@ -186,6 +210,38 @@ async def pages(connection: Connection, entity: Entity, size: int = 1000) -> Asy
     while rows := await connection.fetch(entity.target.page, last, size, entity.name):
         yield {row[0]: _row(entity, row, {}) for row in rows}
         last = rows[-1][0]
+
+
+async def look(
+    connection: Connection, entity: Entity, ids: Iterable[str], *, children: bool = False
+) -> dict[str, Look]:
+    """What stands here of these records, all of them in one answer."""
+    found = await connection.fetch(entity.target.compare, list(ids), entity.name)
+    below = await _children(connection, entity, [row[0] for row in found]) if children else {}
+    return {row[0]: _look(entity, row, below.get(row[0], {})) for row in found}
+
+
+async def walk(connection: Connection, entity: Entity, after: str, size: int) -> dict[str, Look]:
+    """The next living rows behind a source id, with their child rows; `waiting` is not looked up."""
+    found = await connection.fetch(entity.target.walk, after, size, entity.name)
+    below = await _children(connection, entity, [row[0] for row in found])
+    return {row[0]: _look(entity, row, below.get(row[0], {})) for row in found}
+
+
+def _look(entity: Entity, row: Any, children: Children) -> Look:
+    _, local_id, living, waiting, known, variant, modified_at, observed_at, tombstoned_at, facets = tuple(row)[:_BESIDE]
+    state = State(
+        variant=variant,
+        modified_at=modified_at,
+        observed_at=observed_at,
+        tombstoned_at=tombstoned_at,
+        facets=_decode_facets(facets),
+    ) if known else None  # fmt: skip
+    if not living:
+        return Look(None, state, waiting)
+    return Look(
+        Row(local_id, changes.stored_values(entity.target.fields, tuple(row)[_BESIDE:]), children), state, waiting
+    )
 
 
 async def _children(connection: Connection, entity: Entity, ids: list[str]) -> dict[str, dict[str, dict[str, Values]]]:

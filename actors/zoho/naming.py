@@ -57,7 +57,7 @@ class Named(Struct, frozen=True, kw_only=True):
     record: str = ""
     variant: str = ""
     modified_at: datetime | None = None
-    operation: Literal["upsert", "delete"] = "upsert"
+    operation: Literal["upsert", "delete", "fetch"] = "upsert"
     event_id: str | None = None
 
 
@@ -89,16 +89,23 @@ class Names:
         return frozenset(self._by_segment)
 
     def name(self, segment: str, query: str, content_type: str, body: bytes, *, deleted: bool = False) -> Named:
-        """Name one delivery; never fails. `deleted`: the route or the method has said so already."""
+        """Name one delivery; never fails.
+
+        `deleted`: the route or the method says so, which nobody has signed: a captured change could be sent there
+        again. It is a reason to ask the source; only what is signed (query, form, body) is taken at its word.
+        """
         parameters = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
         try:
-            document = _document(content_type, body)
+            fields, document = _document(content_type, body)
         except Malformed:
-            document = {}
+            fields, document = {}, {}
         named = self._find(self._by_segment.get(segment, []), document)
-        if deleted or _tells_deletion(parameters, document):
+        told = [parameters, fields, document]
+        if _tells_deletion(told):
             named = msgspec.structs.replace(named, operation="delete")
-        event_id = identifier(parameters.get(EVENT_ID) or _text(document.get(EVENT_ID)) or "")
+        elif deleted:
+            named = msgspec.structs.replace(named, operation="fetch" if named.record else "delete")
+        event_id = identifier(_said(told, EVENT_ID))
         return msgspec.structs.replace(named, event_id=event_id) if event_id else named
 
     def _find(self, expected: list[_Reader], document: Mapping[str, Any]) -> Named:
@@ -110,6 +117,11 @@ class Names:
             if (named := reader.read("", document)) is not None:
                 return named
         return Named(entity=expected[0].entity if expected else UNKNOWN)
+
+
+def is_deletion(event: str) -> bool:
+    """Whether the name of an event says that a record is gone."""
+    return event.lower().endswith(("delete", "deleted"))
 
 
 def identifier(text: str) -> str | None:
@@ -154,18 +166,22 @@ class _Reader:
         return all(_text(record.get(field)) in (None, "", wanted) for field, wanted in self._when.items())
 
 
-def _document(content_type: str, body: bytes) -> Mapping[str, Any]:
-    """The top level: undecoded JSON values, or the fields of a plain form."""
+def _document(content_type: str, body: bytes) -> tuple[Fields, Mapping[str, Any]]:
+    """A form's fields beside the document, and its top level: undecoded JSON values, or the fields of a plain form."""
     if not is_form(content_type):
-        return guarded(_decode_document, body)
+        return {}, guarded(_decode_document, body)
     fields = form_fields(body)
-    wrapped = fields.get(_WRAPPER)
-    return fields if wrapped is None else guarded(_decode_document, wrapped.encode())
+    wrapped = fields.pop(_WRAPPER, None)
+    return ({}, fields) if wrapped is None else (fields, guarded(_decode_document, wrapped.encode()))
 
 
-def _tells_deletion(parameters: Fields, document: Mapping[str, Any]) -> bool:
-    told = (parameters.get(name) or _text(document.get(name)) or "" for name in EVENT_NAMES)
-    return any(text.lower().endswith(("delete", "deleted")) for text in told)
+def _tells_deletion(told: Iterable[Mapping[str, Any]]) -> bool:
+    return any(is_deletion(_said(told, name)) for name in EVENT_NAMES)
+
+
+def _said(told: Iterable[Mapping[str, Any]], name: str) -> str:
+    """What the first of them says of it that says anything."""
+    return next((text for one in told if (text := _text(one.get(name)))), "")
 
 
 def _paths(paths: str | list[str]) -> tuple[tuple[str, ...], ...]:

@@ -31,8 +31,8 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """For the organisation, over all nodes; 0 is no limit (a sandbox)."""
     concurrency: Annotated[int, Meta(ge=1, le=100)] = 5
     """Calls at once."""
-    reserve: Annotated[float, Meta(ge=0, lt=1)] = 0.1
-    """Share of the day's calls that full syncs leave to changes."""
+    reserve: Annotated[float, Meta(ge=0, lt=1)] = 0.2
+    """Share of the day's calls that full and stock runs leave to changes: an hourly look takes 150 calls a day."""
     page_size: Annotated[int, Meta(ge=1, le=200)] = 200
     tries: Annotated[int, Meta(ge=1, le=20)] = 4
     deadline: Duration = Duration("120s")

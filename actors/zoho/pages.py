@@ -125,7 +125,7 @@ def _converted(raw: Raw, shape: type[_PageContext]) -> _PageContext:
 def _row(shape: Shape, raw: Raw, kind: Kind, variant: str) -> Row:
     record = bytes(raw)
     try:
-        document = payload.parse(record)
+        document = shape.read(record) if kind == "detail" else payload.parse(record)
     except Malformed as error:
         raise SourceAnswerInvalid(f"a record is malformed: {error}") from error
     if not isinstance(document, dict):

@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
@@ -28,8 +29,9 @@ _NO_DIGEST = bytes(_DIGEST_SIZE)
 class Verifier:
     """Knows the live secrets; two of them are live while one replaces the other.
 
-    A request that bears the signature header is judged by it alone; one without it by its static token, in a header or
-    in a query parameter. Everything is compared in constant time, and with every secret.
+    A request that bears a signature, in its header or where `parameter` names one in that parameter of the query, is
+    judged by it alone; one without it by its static token, in a header or in a query parameter. Everything is compared
+    in constant time, and with every secret.
     """
 
     def __init__(
@@ -38,28 +40,29 @@ class Verifier:
         secrets: Sequence[str],
         tokens: Sequence[str] = (),
         header: str = "X-Zoho-Webhook-Signature",
+        parameter: str = "",
         encoding: Encoding = "any",
         token_header: str = "X-Webhook-Token",  # noqa: S107 - the header's name
         token_parameter: str = "token",  # noqa: S107 - the parameter's name
     ) -> None:
         self._keys = [hmac.new(secret.encode(), digestmod="sha256") for secret in secrets]
         self._tokens = [_hash(token.encode()) for token in tokens]
-        self._header, self._encoding = header.lower().encode(), encoding
+        self._header, self._parameter, self._encoding = header.lower().encode(), parameter.encode(), encoding
         self._token_header, self._token_parameter = token_header.lower().encode(), token_parameter.encode()
 
     def verify(self, headers: Headers, query: bytes, content_type: bytes, body: bytes) -> bool:
         """Whether the request is genuine; a missing header, a wrong one and no live secret are the same no."""
         signatures = [value for name, value in headers if name == self._header]
+        if self._parameter and query:
+            signatures += [value for name, value in pairs(query) or () if name == self._parameter]
+            query = _without(query, {self._parameter})
         if signatures:
             return len(signatures) == 1 and self._is_signed(signatures[0], query, content_type, body)
         return self._bears_token(headers, query)
 
     def public_query(self, query: bytes) -> str:
-        """The query as it may be stored and logged: without the static token."""
-        if not query or self._token_parameter not in query:
-            return query.decode("latin-1")
-        parts = (part for part in query.split(b"&") if _pair(part)[0] != self._token_parameter)
-        return b"&".join(parts).decode("latin-1")
+        """The query as it may be stored and logged: without static token and signature."""
+        return _without(query, {self._token_parameter, self._parameter} - {b""}).decode("latin-1")
 
     def _is_signed(self, signature: bytes, query: bytes, content_type: bytes, body: bytes) -> bool:
         presented = read_digest(signature, self._encoding)
@@ -135,6 +138,13 @@ def read_digest(signature: bytes, encoding: Encoding = "any") -> bytes:
 def _pair(part: bytes) -> tuple[bytes, bytes]:
     name, _, value = part.replace(b"+", b" ").partition(b"=")
     return unquote_to_bytes(name), unquote_to_bytes(value)
+
+
+def _without(query: bytes, names: AbstractSet[bytes]) -> bytes:
+    """The query without these parameters, and otherwise as it came."""
+    if not any(name in query for name in names) and b"%" not in query:
+        return query
+    return b"&".join(part for part in query.split(b"&") if _pair(part)[0] not in names)
 
 
 def _hash(token: bytes) -> bytes:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from actors.zoho import mapping
+from actors.zoho import fitness, mapping
+from actors.zoho.fitness import Misfit, Slot
 from actors.zoho.target import STORED, Field, quote
 from tds_runtime import sql
 
@@ -19,15 +21,21 @@ class Table(Struct, frozen=True, kw_only=True):
     """A table as the daemon would create it, and what must be true of one that is there already.
 
     Attributes:
+        entity: Whose it is.
         unique: The columns that a unique index must cover, alone and in any order.
         statements: What creates it.
+        slots: What is written into which column.
+        linked: The column that holds the parent's own key, filled by a join; empty for none.
     """
 
+    entity: str
     name: str
     columns: tuple[str, ...]
     unique: tuple[str, ...]
     adopt: bool
     statements: tuple[str, ...]
+    slots: tuple[Slot, ...] = ()
+    linked: str = ""
 
 
 def of_target(entity: str, shape: mapping.Target, fields: Sequence[Field]) -> Table:
@@ -37,7 +45,11 @@ def of_target(entity: str, shape: mapping.Target, fields: Sequence[Field]) -> Ta
     if shape.touched:
         columns.append(f"{quote(shape.touched)} timestamptz NOT NULL DEFAULT now()")
     names = [shape.local_id, shape.id_column, *(field.name for field in fields), shape.touched]
-    return _table(entity, shape.table, columns, names, unique=(shape.id_column,), adopt=shape.adopt)
+    slots = [fitness.identifier(shape.id_column), *map(_slot, fields)]
+    if shape.touched:
+        slots.append(Slot(name=shape.touched, type="timestamptz", filled=True))
+    made = _table(entity, shape.table, columns, names, unique=(shape.id_column,), adopt=shape.adopt)
+    return replace(made, slots=tuple(slots))
 
 
 def of_child(entity: str, parent: mapping.Target, shape: mapping.Child, fields: Sequence[Field]) -> Table:
@@ -53,7 +65,23 @@ def of_child(entity: str, parent: mapping.Target, shape: mapping.Child, fields: 
     ]
     names = [shape.local_id, shape.parent_column, shape.key_column, *(field.name for field in fields)]
     unique = (shape.parent_column, shape.key_column)
-    return _table(entity, shape.table, columns, names, unique=unique, adopt=parent.adopt)
+    slots = [fitness.identifier(shape.key_column), *map(_slot, fields)]
+    made = _table(entity, shape.table, columns, names, unique=unique, adopt=parent.adopt)
+    if local:
+        return replace(made, slots=tuple(slots), linked=shape.parent_column)
+    return replace(made, slots=(fitness.identifier(shape.parent_column), *slots))
+
+
+def _slot(field: Field) -> Slot:
+    kept = not field.facet  # the column of unknown keys: an object, if an empty one
+    return Slot(
+        name=field.name,
+        type=field.type,
+        filled=kept or field.required or field.default is not None,
+        longest=field.longest,
+        scale=field.scale,
+        range=field.range,
+    )
 
 
 def _table(
@@ -63,7 +91,12 @@ def _table(
     create = f"CREATE TABLE {quote(name)} (\n    {body}\n)"
     comment = f"COMMENT ON TABLE {quote(name)} IS '{MARK}{entity}'"
     return Table(
-        name=name, columns=tuple(filter(None, names)), unique=unique, adopt=adopt, statements=(create, comment)
+        entity=entity,
+        name=name,
+        columns=tuple(filter(None, names)),
+        unique=unique,
+        adopt=adopt,
+        statements=(create, comment),
     )
 
 
@@ -106,3 +139,14 @@ def _faults(table: Table, row: Any) -> Iterable[str]:
             yield f"table {table.name} has no column {column}"
     if ",".join(sorted(table.unique)) not in row["uniques"]:
         yield f"table {table.name} needs a unique index on ({', '.join(table.unique)})"
+
+
+async def misfits(connection: Any, tables: Iterable[Table]) -> tuple[Misfit, ...]:
+    """Which columns of these tables would refuse or change what is written; of tables that are not there none."""
+    found: list[Misfit] = []
+    for table in tables:
+        rows = await connection.fetch(sql.load("target/columns", package="actors"), quote(table.name))
+        if rows:
+            columns = [fitness.column(row) for row in rows]
+            found += fitness.misfits(table.name, table.slots, columns, linked=table.linked)
+    return tuple(found)

@@ -41,6 +41,7 @@ class Field(Struct, frozen=True, kw_only=True):
     Attributes:
         facet: The facet it belongs to; empty for the column that keeps unknown keys, which belongs to none.
         local: Whether it is the ERP's own once the row exists.
+        longest, scale, range: What the mapping lets through; None where it sets no end.
     """
 
     name: str
@@ -51,6 +52,9 @@ class Field(Struct, frozen=True, kw_only=True):
     default: object = None
     references: str = ""
     measure: bool = False
+    longest: int | None = None
+    scale: int | None = None
+    range: tuple[float, float] | None = None
 
     @property
     def quoted(self) -> str:
@@ -95,6 +99,8 @@ class Target(Struct, frozen=True, kw_only=True):
     deactivate: str
     look: str
     page: str
+    compare: str
+    walk: str
     totals: str
 
 
@@ -144,6 +150,8 @@ def compiled(shape: mapping.Target, fields: Sequence[Field], children: Sequence[
         deactivate=_text("deactivate", **texts, active=quote(shape.active), touched=touched) if shape.active else "",
         look=_text("look", **texts, **columns),
         page=_text("page", **texts, **columns),
+        compare=_text("compare", **texts, **columns),
+        walk=_text("walk", **texts, **columns),
         totals=_text("totals", **texts, sums=sums),
     )
 

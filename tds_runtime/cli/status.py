@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 from cyclopts import App
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from tds_runtime import migrate, sql
 from tds_runtime.cli.output import Exit, Output
 from tds_runtime.cli.session import C, Session
 from tds_runtime.database import Database
+from tds_runtime.upstreams import Outlook, Shared, Upstream, outlook
 from tds_runtime.values import Duration
 
 
@@ -47,12 +49,21 @@ class Entity(Struct, frozen=True, kw_only=True):
     oldest_seconds: float | None
 
 
+class Calls(Outlook, frozen=True, kw_only=True):
+    """What an upstream still allows today; `paused` is seconds left of a pause that it ordered."""
+
+    upstream: str
+    breaker: str
+    paused: float
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """What `status` found; `advice` is empty when all is well."""
 
     status: str
     nodes: tuple[Node, ...] = ()
     entities: tuple[Entity, ...] = ()
+    upstreams: tuple[Calls, ...] = ()
     completed_24h: int = 0
     cancelled_24h: int = 0
     advice: tuple[str, ...] = ()
@@ -85,11 +96,13 @@ async def read(database: Database, thresholds: Thresholds) -> Status:
     nodes = tuple(Node(**dict(row)) for row in await database.fetch(sql.load("status/nodes")))
     entities = tuple(Entity(**dict(row)) for row in await database.fetch(sql.load("status/entities")))
     finished = await database.fetchrow(sql.load("status/finished"))
-    advice = tuple(_advice(nodes, entities, thresholds))
+    upstreams = tuple(_calls(one, datetime.now(UTC)) for one in (await Shared(database).read()).values())
+    advice = (*_advice(nodes, entities, thresholds), *_advice_on_calls(upstreams))
     return Status(
         status="degraded" if advice else "healthy",
         nodes=nodes,
         entities=entities,
+        upstreams=upstreams,
         completed_24h=finished["completed"] if finished else 0,
         cancelled_24h=finished["cancelled"] if finished else 0,
         advice=advice,
@@ -110,6 +123,16 @@ def _advice(nodes: tuple[Node, ...], entities: tuple[Entity, ...], thresholds: T
         yield f"The oldest task has waited {Duration(int(lag))}: `tds-runtime queue` shows of which entity."
 
 
+def _calls(one: Upstream, now: datetime) -> Calls:
+    return Calls(upstream=one.name, breaker=one.breaker.phase, paused=one.paused, **asdict(outlook(one.budget, now)))
+
+
+def _advice_on_calls(upstreams: tuple[Calls, ...]) -> Iterator[str]:
+    for one in upstreams:
+        if one.calls_left == 0:
+            yield f"The day's calls to {one.upstream} are used up; there are new ones at {one.resets_at:%H:%M} UTC."
+
+
 def _print(output: Output, found: Status) -> None:
     output.pairs({"status": found.status, "completed in 24 h": found.completed_24h})
     columns = ("node", "host", "pid", "version", "alive", "started")
@@ -121,6 +144,10 @@ def _print(output: Output, found: Status) -> None:
         ],
     )
     print_entities(output, found.entities)
+    told = [one for one in found.upstreams if one.calls_a_day]
+    if told:
+        fields = ("upstream", "calls_left", "calls_a_day", "resets_at", "lasts_until")
+        output.table(fields, [[getattr(one, field) for field in fields] for one in told])
     for line in found.advice:
         output.note(line)
 

@@ -16,6 +16,8 @@ import anyio
 import msgspec
 from faults import clocks, contention, disks, neighbours, resources, servers, standby, suites
 from faults.blackhole import blackholed, reset_often, trickled
+from faults.calls import calls_of_a_day
+from faults.convergence import convergence, unguarded
 from faults.doubt import in_doubt
 from faults.fact import Fact
 from faults.idle import idle
@@ -24,6 +26,7 @@ from faults.mutants import caught
 from faults.owners import owners_of
 from faults.place import ground, place
 from faults.poison import fifty_at_once, poison
+from faults.pulls import pull_sweep
 from faults.sweep import life, sweep, trip
 from msgspec import Struct
 
@@ -54,6 +57,7 @@ FACTS: dict[str, Trial] = {
     "sweep_pools": Trial(
         sweep, {"scenario": life, "actions": ("reset", "close"), "connections": 4}, {"connections": 4}
     ),
+    "sweep_pull": Trial(pull_sweep, {}, {"actions": ("reset",), "points": ("sent",)}),
     "sweep_blackhole": Trial(sweep, {"scenario": trip, "actions": ("blackhole",)}, {"actions": ("blackhole",)}),
     "doubt": Trial(in_doubt, {"commits": 500}, {"commits": 40}),
     "blackhole": Trial(blackholed, {"seconds": 10}, {"seconds": 5}),
@@ -80,6 +84,9 @@ FACTS: dict[str, Trial] = {
     "log_disk_full": Trial(disks.log_disk_full, {"seconds": 10.0}, {"seconds": 4.0}),
     "log_unread": Trial(resources.log_unread, {"seconds": 15.0}, {"seconds": 8.0}),
     "descriptors_exhausted": Trial(resources.descriptors_exhausted, {}, {"seconds": 3.0, "lease": 3.0, "before": 0.0}),
+    "convergence": Trial(convergence, {"scale": 0.5, "rounds": 8, "records": 25, "late": 20.0}),
+    "convergence_unguarded": Trial(unguarded),
+    "calls_of_a_day": Trial(calls_of_a_day, {}, {"plans": ("standard",), "days": 1, "hours": 4}),
     "clock_jumps": Trial(clocks.clock_jumps, {"seconds": 10.0}, {"seconds": 7.0}),
 }
 

@@ -21,8 +21,10 @@ TROUBLE = frozenset(
      "message.dead_lettered", "loop.blocked"}
 )  # fmt: skip
 WAITING = "SELECT count(*) FROM tds_sync_queue WHERE status IN ('pending', 'processing', 'failed')"
+# A daemon that works is between two statements at any moment; what it has left open stays so.
 CONNECTIONS = """
-SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%')
+SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%'
+                                    AND state_change <= clock_timestamp() - interval '1 second')
   FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tds-runtime'
 """
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from urllib.parse import quote
 
 from faults.evidence import SECRETS, Effect, Evidence, Sample, Stored, Task
@@ -185,6 +186,35 @@ def ordered(case: Case) -> Iterator[Violation]:
             if one.version <= before:
                 yield case.violation("I3", one.version, f"the {kind} had version {before} before")
             before = max(before, one.version)
+
+
+def forward(effects: Iterable[Effect]) -> Iterator[Violation]:
+    """I3 where one version may have several effects: it never goes down, and what was left never comes back.
+
+    `content` is a fingerprint of all that a row holds, so that an older snapshot shows even where its version does not.
+    """
+    histories: dict[tuple[str, str], list[Effect]] = defaultdict(list)
+    for one in sorted(effects, key=lambda one: one.id):
+        histories[one.kind, one.record].append(one)
+    for (kind, record), history in sorted(histories.items()):
+        yield from _forward(kind, record, history)
+
+
+def _forward(kind: str, record: str, history: Sequence[Effect]) -> Iterator[Violation]:
+    done = tuple(f"#{one.id} v{one.version} {one.action} {one.content[:60]}" for one in history)
+    left: set[str] = set()
+    for before, one in pairwise(history):
+        what = ""
+        if one.content != before.content:
+            left.add(before.content)
+        if one.version < before.version:
+            what = f"the {kind} had version {before.version} before"
+        elif before.action == "delete" and one.action != "delete":
+            what = f"the {kind} was deleted and came back"
+        elif kind == "row" and one.content in left:
+            what = f"the {kind} holds again what it had held before"
+        if what:
+            yield Violation("I3", record, one.version, what, (), done)
 
 
 def caused(case: Case) -> Iterator[Violation]:

@@ -77,12 +77,17 @@ class Delivery(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def path(self) -> str:
         """Where it is delivered to."""
-        return "/api/tds/webhooks/products" + ("/delete" if self.operation == "delete" else "")
+        return "/api/tds/webhooks/products" + ("?event=item_deleted" if self.operation == "delete" else "")
+
+    @property
+    def signed(self) -> bytes:
+        """What the source signs: the query's names and values, then the body."""
+        return (b"eventitem_deleted" if self.operation == "delete" else b"") + self.body
 
     def request(self, host: str) -> bytes:
         """The whole request."""
         secret = "somebodyElsesSecret" if self.forged else SECRET
-        signature = hmac.new(secret.encode(), self.body, hashlib.sha256).hexdigest()
+        signature = hmac.new(secret.encode(), self.signed, hashlib.sha256).hexdigest()
         head = (
             f"POST {self.path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
             f"x-zoho-webhook-signature: {signature}\r\ncontent-length: {len(self.body)}\r\n\r\n"

@@ -45,12 +45,12 @@ bind = "127.0.0.1:{port}"
 secrets = ["{secret}"]
 
 [zoho]
-organization_id = "1"
-client_id = "nobody"
-client_secret = "aClientSecretForTheTests"
-refresh_token = "aRefreshTokenForTheTests"
-accounts_url = "http://127.0.0.1:9"
-api_url = "http://127.0.0.1:9"
+organization_id = "{organization_id}"
+client_id = "{client_id}"
+client_secret = "{client_secret}"
+refresh_token = "{refresh_token}"
+accounts_url = "{accounts}"
+api_url = "{api}"
 calls_per_minute = 0
 
 [entities]
@@ -64,6 +64,16 @@ format = "json"
 
 {more}
 """
+NOWHERE: Mapping[str, str] = {
+    "organization_id": "1",
+    "client_id": "nobody",
+    "client_secret": "aClientSecretForTheTests",
+    "refresh_token": "aRefreshTokenForTheTests",
+    "accounts": "http://127.0.0.1:9",
+    "api": "http://127.0.0.1:9",
+    "secret": SECRET,
+}
+"""A source that nobody answers for."""
 
 
 class Place:
@@ -101,7 +111,16 @@ class Place:
         """The same database behind a proxy on a local port."""
         return f"postgresql://{premises.USER}@127.0.0.1:{port}{urlsplit(dsn).path}"
 
-    def configure(self, dsn: str, *, more: str = "", database: str = "", http: str = "") -> Path:
+    def configure(
+        self,
+        dsn: str,
+        *,
+        more: str = "",
+        database: str = "",
+        http: str = "",
+        source: Mapping[str, str] = NOWHERE,
+        entities: Path | None = None,
+    ) -> Path:
         """Write a tds.toml for a daemon on that database, with a port and a directory of its own; returns its path.
 
         Args:
@@ -109,6 +128,8 @@ class Place:
             more: further sections.
             database: further lines of [database].
             http: further lines of [http].
+            source: where it is and what it accepts.
+            entities: directory of the mappings; those of the place when nothing is said.
         """
         directory = self.directory / f"daemon-{next(self._serial)}"
         directory.mkdir()
@@ -117,8 +138,8 @@ class Place:
             CONFIGURATION.format(
                 dsn=dsn,
                 port=free_port(),
-                secret=SECRET,
-                entities=self.entities,
+                entities=entities or self.entities,
+                **source,
                 schedules=QUIET,
                 more=more,
                 database=database,

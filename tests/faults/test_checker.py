@@ -4,7 +4,7 @@ import base64
 from urllib.parse import quote
 
 import pytest
-from faults.checker import Expected, Violation, check, silent
+from faults.checker import Expected, Violation, check, forward, silent
 from faults.evidence import Effect, Evidence, Row, Sample, Stored, Task
 from faults.history import Delivery, Line
 from hypothesis import given
@@ -244,3 +244,35 @@ def test_a_deletion_ends_a_record() -> None:
     assert "I2" in invariants(run.evidence())
     run.rows[RECORD] = Row(RECORD, 1, False, "")
     assert invariants(run.evidence()) == set()
+
+
+def passed(*steps: tuple[int, str, str], kind: str = "row") -> list[Effect]:
+    """What one record went through: version, action and content of each step."""
+    return [Effect(number, kind, "product/1", *step) for number, step in enumerate(steps, 1)]
+
+
+def test_a_record_that_goes_forward_is_no_violation() -> None:
+    """New versions, new content of the same version, the same once more, and its end."""
+    steps = (1, "write", "a"), (1, "write", "b"), (1, "write", "b"), (4, "write", "c"), (4, "delete", "d")
+    assert list(forward(passed(*steps))) == []
+    assert list(forward(passed((1, "write", "{}"), (2, "write", "x"), (3, "write", "{}"), kind="state"))) == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "what"),
+    [
+        ([(2, "write", "b"), (1, "write", "a")], "the row had version 2 before"),
+        ([(1, "write", "a"), (1, "write", "b"), (1, "write", "a")], "the row holds again what it had held before"),
+        ([(1, "write", "a"), (1, "delete", "b"), (1, "write", "c")], "the row was deleted and came back"),
+    ],
+)
+def test_a_record_that_goes_backwards_is_named(steps: list[tuple[int, str, str]], what: str) -> None:
+    """An older version, an older content of one version, a life after death: each is I3, with the history."""
+    [found] = forward(passed(*steps))
+    assert (found.invariant, found.record, found.what, len(found.done)) == ("I3", "product/1", what, len(steps))
+
+
+def test_records_and_their_states_are_looked_at_apart() -> None:
+    """What one record holds says nothing about another, nor a row's mark about its state's stamp."""
+    other = [Effect(9, "row", "product/2", 1, "write", "a"), Effect(10, "state", "product/1", 0, "write", "a")]
+    assert list(forward([*passed((2, "write", "b")), *other])) == []

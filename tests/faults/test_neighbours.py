@@ -16,6 +16,6 @@ async def test_what_a_killed_neighbour_held_is_finished_within_two_leases(ground
 
 async def test_a_frozen_neighbour_learns_that_it_was_replaced(ground: Place) -> None:
     """SIGSTOP for two leases and SIGCONT: fenced, and the same."""
-    fact = await neighbour_frozen(ground, seconds=7)
+    fact = await neighbour_frozen(ground, lease=5, seconds=11)  # the rest of two leases is for a slow machine
     assert fact.figures["lease_lost"]
     assert fact.passed, fact

@@ -20,7 +20,7 @@ from actors.api.authentication import Options, Token
 from actors.api.services import Services
 from actors.condition import Thresholds
 from actors.messages import Heal, Healed
-from actors.zoho import entities
+from actors.zoho import entities, tables
 from tds_runtime import Backoff, Runtime, Snapshot, Supervisor, http, run, runs
 from tds_runtime.database import Database
 from tds_runtime.errors import AskTimeout, DatabaseGone, NotRunning
@@ -116,6 +116,7 @@ def make_site() -> Callable[[Database], Site]:
             },
             runtime=lambda: tree,
             wake_pull=lambda: woken.append("pull"),
+            wake_reconciler=lambda: woken.append("reconciler"),
             healer=None,
             writer=writer,
             options=Options(
@@ -179,6 +180,10 @@ async def bury(site: Site, count: int) -> None:
         ("GET", "/api/zoho/bulk-sync/status", "viewer"),
         ("GET", "/api/bff/tds/runs", "viewer"),
         ("GET", "/api/bff/tds/dead-letter", "viewer"),
+        ("GET", "/api/bff/tds/reconciliations", "viewer"),
+        ("GET", "/api/bff/tds/data-validation/duplicates", "viewer"),
+        ("POST", "/api/bff/tds/reconciliations", "operator"),
+        ("POST", "/api/bff/tds/reconciliations/1/cancel", "operator"),
         ("POST", "/api/tree/kill", "operator"),
         ("POST", "/api/zoho/bulk-sync/products", "operator"),
         ("POST", "/api/bff/tds/dead-letter/retry", "operator"),
@@ -333,6 +338,7 @@ async def test_health_is_counted_at_most_once_a_second(site: Site) -> None:
         ("products", "product", "full"),
         ("customers", "customer", "full"),
         ("items-with-stock", "product", "stock"),
+        ("balances", "all", "balance"),
         ("pricelists", "price_list", "price_list"),
         ("sync-all", "all", "full"),
         ("sales-orders", "sales_order", "full"),
@@ -409,6 +415,29 @@ async def test_waiting_answers_the_result(site: Site) -> None:
     result = response.json()
     assert (result["status"], result["items"], result["failures"]) == ("completed", 200, 1)
     assert (result["success_rate"], result["duration_seconds"]) == (99.5, 2.0)
+
+
+async def test_a_plan_is_waited_for_and_shown(site: Site) -> None:
+    """`{"plan": true}` asks for the calls alone and waits for them; `insist` reaches the run; a sweep has no plan."""
+    database = site.services.database
+    finish = """UPDATE tds_sync_runs SET status = 'completed', completed_at = now(), plan = '{"calls": 7}'
+                WHERE args = '{"plan": true}'"""
+    responses: list[Any] = []
+
+    async def ask() -> None:
+        responses.append(await site.post("/api/zoho/bulk-sync/products", json={"plan": True}))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        with anyio.fail_after(5):
+            while await database.execute(finish) == "UPDATE 0":
+                await anyio.lowlevel.checkpoint()
+    assert (responses[0].status_code, responses[0].json()["plan"]) == (200, {"calls": 7})
+    insisting = (await site.post("/api/zoho/bulk-sync/products", json={"insist": True})).json()
+    run = await runs.read(database, insisting["run_id"])
+    assert run is not None
+    assert (run.args, insisting["plan"]) == ({"insist": True}, None)
+    assert (await site.post("/api/zoho/bulk-sync/stock", json={"plan": True})).status_code == 422
 
 
 async def test_waiting_ends_with_the_patience_or_the_daemon(site: Site) -> None:
@@ -718,3 +747,90 @@ async def test_every_alert_route_asks_for_its_role(site: Site, method: str, path
     assert (await site.ask(method, path)).status_code == 401
     assert (await site.ask(method, path, token=VIEWER)).status_code == (200 if role == "viewer" else 403)
     assert await site.audit() == []
+
+
+# --- comparisons
+
+
+async def test_a_comparison_is_asked_for_followed_and_cancelled(site: Site) -> None:
+    """One POST makes one report, wakes who carries it out, and is audited; a cancelled one stays that."""
+    path = "/api/bff/tds/reconciliations"
+    asked = await site.post(path, json={"entity": "product", "repair": True, "reason": "alert 7"})
+    assert asked.status_code == 202
+    report = asked.json()
+    assert (report["entity_type"], report["depth"], report["repair"], report["status"]) == (
+        "product", "records", True, "pending",
+    )  # fmt: skip
+    assert site.woken == ["reconciler"]
+    assert [one["id"] for one in (await site.get(path, token=VIEWER)).json()["items"]] == [report["id"]]
+    ended = await site.post(f"{path}/{report['id']}/cancel", json={"reason": "enough"})
+    assert (ended.json()["status"], ended.json()["error_message"]) == ("cancelled", "boss: enough")
+    assert (await site.post(f"{path}/{report['id']}/cancel")).status_code == 409
+    assert await site.audit() == [
+        {"action": "reconciliation.request", "actor": "boss", "reason": "alert 7", "entity_type": "product"},
+        {"action": "reconciliation.cancel", "actor": "boss", "reason": "enough", "entity_type": "product"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wish", "status"),
+    [
+        ({"entity": "nothing"}, 404),
+        ({"repair": True}, 422),
+        ({"repair": True, "depth": "counts", "reason": "x"}, 422),
+        ({"depth": "half"}, 422),
+    ],
+)
+async def test_a_comparison_that_makes_no_sense_is_refused(site: Site, wish: dict[str, Any], status: int) -> None:
+    """Unknown entities, repairs without a reason or without records: nothing is asked for and nobody is woken."""
+    assert (await site.post("/api/bff/tds/reconciliations", json=wish)).status_code == status
+    assert (site.woken, await site.audit()) == ([], [])
+
+
+async def test_findings_page_by_keyset(site: Site) -> None:
+    """All findings come once, in pages, filtered as asked; a report of nobody is 404."""
+    database = site.services.database
+    report = (await site.post("/api/bff/tds/reconciliations")).json()["id"]
+    await database.execute(
+        "INSERT INTO tds_reconciliation_findings (report_id, entity_type, source_entity_id, kind, differences) "
+        "SELECT $1, CASE WHEN n % 2 = 0 THEN 'product' ELSE 'user' END, n::text, "
+        "CASE WHEN n < 5 THEN 'missing' ELSE 'different' END, '{\"price\": {\"source\": 1, \"local\": 2}}' "
+        "FROM generate_series(1, 12) AS n",
+        report,
+    )
+    seen, after = [], ""
+    while True:
+        path = f"/api/bff/tds/reconciliations/{report}?limit=5&after={after}"
+        page = (await site.get(path, token=VIEWER)).json()
+        seen += [(one["entity_type"], one["source_entity_id"]) for one in page["findings"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert seen == sorted(seen)
+    assert len(set(seen)) == len(seen) == 12
+    assert page["findings"][0]["differences"] == {"price": {"source": 1, "local": 2}}
+    path = f"/api/bff/tds/reconciliations/{report}?kind=missing&entity_type=product"
+    assert [one["source_entity_id"] for one in (await site.get(path, token=VIEWER)).json()["findings"]] == ["2", "4"]
+    assert (await site.get(f"/api/bff/tds/reconciliations/{report}?kind=odd", token=VIEWER)).status_code == 422
+    assert (await site.get("/api/bff/tds/reconciliations/999", token=VIEWER)).status_code == 404
+
+
+async def test_local_tables_are_validated_over_http(site: Site) -> None:
+    """Each kind says what it found and where to go on; a made-up position is refused."""
+    database = site.services.database
+    async with database.transaction() as connection:
+        await tables.create_missing(connection, site.services.entities.tables)
+    await database.execute("INSERT INTO products (zoho_item_id, name, sku) VALUES ('1', 'x', 'A'), ('2', 'y', 'a ')")
+    path = "/api/bff/tds/data-validation"
+    [found] = (await site.get(f"{path}/duplicates", token=VIEWER)).json()["items"]
+    assert (found["table"], found["records"]) == ("products", ["1", "2"])
+    whole = (await site.get(f"{path}/products", token=VIEWER)).json()
+    assert (whole["valid"], whole["reconciliation"], whole["orphans"]["items"]) == (False, None, [])
+    assert whole["duplicates"]["items"] == [found]
+    integrity = (await site.get(f"{path}/integrity?entity_type=product", token=VIEWER)).json()
+    assert integrity["items"] == whole["integrity"]["items"]
+    assert [one["problems"] for one in integrity["items"]] == [["sku: has spaces around it"]]
+    orphans = (await site.get(f"{path}/orphans?entity_type=product", token=VIEWER)).json()
+    assert (orphans["items"], orphans["next"]) == ([], None)
+    assert (await site.get(f"{path}/orphans?after=nonsense", token=VIEWER)).status_code == 422
+    assert (await site.get(f"{path}/orphans?entity_type=nothing", token=VIEWER)).status_code == 404

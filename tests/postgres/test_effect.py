@@ -17,7 +17,7 @@ from actors.zoho.entities import Entities, Entity
 from tds_runtime import records
 from tds_runtime.database import Database
 from tds_runtime.errors import LeaseLost
-from tds_runtime.queue import Change, Options, Queue
+from tds_runtime.queue import FULL, INCREMENTAL, Change, Options, Queue
 
 pytestmark = pytest.mark.anyio
 
@@ -234,6 +234,124 @@ async def test_a_missing_parent_is_fetched_and_waited_for(queue: Queue, mapped: 
         ("customer", "77", "fetch", 0, "pending"),
         ("invoice", "1", "upsert", 0, "pending"),
     ]
+
+
+async def waiting(queue: Queue) -> set[tuple[str, str, str]]:
+    """What waits in the queue: entity, id and operation."""
+    rows = await queue.database.fetch(
+        "SELECT entity_type, source_entity_id, operation FROM tds_sync_queue WHERE status = 'pending'"
+    )
+    return {tuple(row) for row in rows}
+
+
+async def referring(queue: Queue) -> None:
+    """Let the ERP insist on an invoice's customer."""
+    await queue.database.execute(
+        "ALTER TABLE invoices ADD FOREIGN KEY (zoho_customer_id) REFERENCES customers (zoho_contact_id)"
+    )
+
+
+async def settle_again(queue: Queue, entity: Entity) -> Settled:
+    """Claim and settle what was put off, as if its time had come."""
+    await queue.database.execute("UPDATE tds_sync_queue_live SET available_at = NULL")
+    return await settle(queue, entity)
+
+
+async def test_each_wait_for_a_parent_is_as_long_as_all_before(queue: Queue, mapped: Entities) -> None:
+    """5 s at first, then as long again as was waited already, at most an hour; after 24 h it is buried."""
+    await referring(queue)
+    await settle(queue, mapped["invoice"], change("invoice", "1", invoice("1"), kind="detail"))
+    look = "SELECT extract(epoch FROM available_at - now())::integer FROM tds_sync_queue WHERE entity_type = 'invoice'"
+    age = "UPDATE tds_sync_queue_live SET snoozed_at = now() - $1::integer * interval '1 second'"
+    assert await queue.database.fetchval(look) in range(3, 7)
+    for waited, wanted in ((60, 60), (600, 600), (40_000, 3600)):
+        await queue.database.execute(age, waited)
+        assert (await settle_again(queue, mapped["invoice"])).outcomes == {"waiting": 1}
+        assert await queue.database.fetchval(look) in range(wanted - 3, wanted + 3)
+    await queue.database.execute(age, 86_500)
+    await settle_again(queue, mapped["invoice"])
+    letter = await queue.database.fetchrow("SELECT error_code, error_message, attempt_count FROM tds_dead_letter_queue")
+    assert letter is not None
+    assert letter["error_code"] == "put_off_too_long"
+    assert "zoho_customer_id" in letter["error_message"]
+
+
+async def test_a_parent_that_the_source_does_not_have_is_asked_for_once(queue: Queue, mapped: Entities) -> None:
+    """Known to be gone: its child goes on waiting, and no call is spent on it each time."""
+    await referring(queue)
+    gone = Change(entity_type="customer", source_entity_id="77", operation="delete", observed_at=NOON)
+    await settle(queue, mapped["customer"], gone)
+    settled = await settle(queue, mapped["invoice"], change("invoice", "1", invoice("1"), kind="detail"))
+    assert settled.outcomes == {"waiting": 1}
+    assert await waiting(queue) == {("invoice", "1", "upsert")}
+
+
+async def test_a_parent_whose_row_somebody_deleted_is_written_again(queue: Queue, mapped: Entities) -> None:
+    """Its state says that it is stored, the foreign key that it is not: it is fetched, and this time it is written."""
+    await referring(queue)
+    row = {"contact_id": "77", "contact_name": "A", "contact_type": "customer", "last_modified_time": EARLIER}
+    await settle(queue, mapped["customer"], change("customer", "77", row))
+    await queue.database.execute("DELETE FROM customers")
+    await settle(queue, mapped["invoice"], change("invoice", "1", invoice("1"), kind="detail"))
+    assert ("customer", "77", "fetch") in await waiting(queue)
+    again = change("customer", "77", row, kind="detail", observed_at=NOON + timedelta(seconds=1))
+    await queue.database.execute("DELETE FROM tds_sync_queue_live WHERE entity_type = 'customer'")
+    assert (await settle(queue, mapped["customer"], again)).outcomes == {"applied": 1}
+    assert (await settle_again(queue, mapped["invoice"])).outcomes == {"applied": 1}
+
+
+async def listed_once(queue: Queue) -> None:
+    """Customers and items were listed whole: who is not known is not known for a reason."""
+    await queue.database.execute(
+        "INSERT INTO tds_sync_cursors (entity_type, scanned_at) VALUES ('customer', now()), ('product', now())"
+    )
+
+
+async def test_without_a_foreign_key_a_missing_parent_is_asked_for(queue: Queue, mapped: Entities) -> None:
+    """The invoice is written at once; its customer and its lines' items are fetched, each once and with the reason."""
+    await listed_once(queue)
+    delivered = change("invoice", "1", {"invoice": invoice("1")}, kind="webhook", correlation_id="c")
+    assert (await settle(queue, mapped["invoice"], delivered)).outcomes == {"applied": 1}
+    assert await waiting(queue) == {("customer", "77", "fetch"), ("product", "1", "fetch")}
+    rows = await queue.database.fetch(
+        "SELECT DISTINCT reason, correlation_id, priority FROM tds_sync_queue WHERE operation = 'fetch'"
+    )
+    assert [tuple(row) for row in rows] == [("invoice 1 refers to it", "c", 10)]
+
+
+async def test_a_parent_that_was_heard_of_is_left_alone(queue: Queue, mapped: Entities) -> None:
+    """Stored or known to be gone: a webhook of its child asks for nothing."""
+    await listed_once(queue)
+    await settle(queue, mapped["product"], product("1"))
+    gone = Change(entity_type="customer", source_entity_id="77", operation="delete", observed_at=NOON)
+    await settle(queue, mapped["customer"], gone)
+    await settle(queue, mapped["invoice"], change("invoice", "1", {"invoice": invoice("1")}, kind="webhook"))
+    assert await waiting(queue) == set()
+
+
+async def test_before_the_first_listing_nobody_is_missing(queue: Queue, mapped: Entities) -> None:
+    """A fresh database knows no customer at all: the first pull brings them, and webhooks spend no calls on them."""
+    delivered = change("invoice", "1", {"invoice": invoice("1")}, kind="webhook")
+    assert (await settle(queue, mapped["invoice"], delivered)).outcomes == {"applied": 1}
+    assert await waiting(queue) == set()
+
+
+@pytest.mark.parametrize("priority", [INCREMENTAL, FULL])
+async def test_what_a_pull_brings_asks_for_no_parents(queue: Queue, mapped: Entities, priority: int) -> None:
+    """A pull lists the parents too: a full sync of documents costs no call for every customer."""
+    await listed_once(queue)
+    pulled = change("invoice", "1", invoice("1"), kind="detail", priority=priority)
+    assert (await settle(queue, mapped["invoice"], pulled)).outcomes == {"applied": 1}
+    assert await waiting(queue) == set()
+
+
+async def test_a_deletion_of_nobody_knows_what_is_buried(queue: Queue, mapped: Entities) -> None:
+    """A deletion without an id ends as a dead letter that says so, not as done."""
+    unnamed = Change(entity_type="product", source_entity_id="body:00ff", operation="delete", observed_at=NOON)
+    assert (await settle(queue, mapped["product"], unnamed)).outcomes == {"buried": 1}
+    letter = await queue.database.fetchrow("SELECT error_code, error_message FROM tds_dead_letter_queue")
+    assert letter is not None
+    assert tuple(letter) == ("invalid_record", "id of what was deleted is missing")
 
 
 async def test_a_deletion_that_is_still_referred_to_is_buried(queue: Queue, mapped: Entities) -> None:

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from fixtures.documents import NOON, audit, create_tables, invoice, item, product, put, shipped
 
-from actors.entity_sync import SUSPECT, Synced, entity_sync
+from actors.entity_sync import Synced, entity_sync
 from actors.messages import Wake
 from actors.refusals import TargetUnfit
 from actors.settlement import MAPPED_AT_A_TIME, Settlement
@@ -22,6 +22,7 @@ from tds_runtime.database import Connection, Database
 from tds_runtime.errors import DatabaseGone
 from tds_runtime.intake import Delivery
 from tds_runtime.queue import Change, Options, Queue, Task
+from tds_runtime.trial import SUSPECT
 
 pytestmark = pytest.mark.anyio
 
@@ -289,6 +290,41 @@ async def test_a_suspect_is_settled_alone(queue: Queue, mapped: Entities) -> Non
     seen = await sync(queue, mapped)
     assert sorted(one.tasks for one in seen) == [1, 3]
     assert len(await names(queue)) == 4
+
+
+async def test_many_suspects_are_tried_one_after_the_other(queue: Queue, mapped: Entities) -> None:
+    """Each alone, in one drain, before and among others; nobody is left for the next look."""
+    await put(queue, *(product(str(number)) for number in range(30)))
+    await queue.database.execute(
+        "UPDATE tds_sync_queue_live SET attempt_count = $1 WHERE source_entity_id IN ('0', '1', '29')", SUSPECT - 1
+    )
+    seen = await sync(queue, mapped)
+    assert sum(one.tasks for one in seen) == 30
+    assert [one.tasks for one in seen].count(1) >= 3
+    rows = await queue.database.fetch("SELECT attempt_count, count(*) FROM tds_sync_queue GROUP BY 1 ORDER BY 1")
+    assert [tuple(row) for row in rows] == [(1, 27), (SUSPECT, 3)]
+
+
+async def test_who_dies_beside_a_trial_is_not_charged_with_it(
+    queue: Queue, mapped: Entities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Innocent suspects spend no attempt while the first of them ends its process again and again."""
+    await put(queue, *(product(str(number)) for number in range(20)))
+    await queue.database.execute("UPDATE tds_sync_queue_live SET attempt_count = $1", SUSPECT - 1)
+    monkeypatch.setattr(Settlement, "prepare", _dies)
+    monkeypatch.setattr(queue, "release", _dies)  # the process may also end here, with all in hand that it has claimed
+    for _ in range(queue.options.max_attempts - SUSPECT + 1):
+        with pytest.raises(ExceptionGroup):
+            await sync(queue, mapped)
+    await queue.return_own(["product"])
+    rows = await queue.database.fetch("SELECT status, attempt_count, count(*) FROM tds_sync_queue GROUP BY 1, 2")
+    assert {tuple(row) for row in rows} == {
+        ("dead_letter", queue.options.max_attempts, 1), ("pending", SUSPECT - 1, 19)
+    }  # fmt: skip
+
+
+async def _dies(*_given: Any) -> Any:
+    raise SystemError("as if the process had ended here")
 
 
 async def test_a_fault_in_the_mapping_fails_alone(

@@ -7,14 +7,17 @@ import msgspec
 import pytest
 from fixtures.sandbox import Sandbox
 from fixtures.works import Works
+from structlog.testing import capture_logs
 
+from actors.fetcher import Options
+from actors.zoho.tokens import Standing
 from tds_runtime import breaker
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone
 from tds_runtime.limiter import Budget
 from tds_runtime.queue import SYNC, Queue
-from tds_runtime.task import Change
+from tds_runtime.task import DOUBTED, REFERRED, Change
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +70,17 @@ async def test_gone_and_unknown_is_a_dead_letter(database: Database, sandbox: Sa
         await put(works, "invoice", "999")
         [row] = await settled(works, 1, "dead_letter")
         assert (row["error_code"], row["attempt_count"]) == ("source_record_missing", 1)
+
+
+@pytest.mark.parametrize("reason", [DOUBTED, f"invoice 1 {REFERRED}"])
+async def test_gone_and_never_claimed_is_remembered_as_gone(database: Database, sandbox: Sandbox, reason: str) -> None:
+    """Where nobody said that the record exists, a 404 is an answer: no dead letter, but a tombstone to remember it."""
+    async with Works(database, sandbox, names=["customer"]).running() as works:
+        await put(works, "customer", "999", reason=reason)
+        [row] = await settled(works, 1, "completed", "dead_letter")
+        assert (row["status"], row["outcome"]) == ("completed", "deleted")
+        assert await works.column("SELECT tombstoned_at IS NOT NULL FROM tds_record_state") == [True]
+        assert await works.column("SELECT 1 FROM customers") == []
 
 
 async def test_a_variant_nobody_named_is_found(database: Database, sandbox: Sandbox) -> None:
@@ -162,6 +176,36 @@ async def test_permits_come_before_claims(database: Database, sandbox: Sandbox) 
         assert works.client.statistics().calls["books"].calls == 5
 
 
+async def test_nothing_is_fetched_for_an_entity_that_does_not_keep_up(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more documents waiting than may no call is made, and no lease is held; with room again all are fetched."""
+    looked, looks = Queue.backlog, list[int]()
+
+    async def look(self: Queue, entity: str, most: int) -> int:
+        looks.append(await looked(self, entity, most))
+        return looks[-1]
+
+    monkeypatch.setattr(Queue, "backlog", look)
+    ids = [one["invoice_id"] for one in sandbox.truth("invoices")][:100]
+    few = Options(batch=10, backlog=20)
+    works = Works(database, sandbox, names=["invoice"], syncing=False, fetching_options=few)
+    async with works.running():
+        await put(works, "invoice", *ids)
+        with anyio.fail_after(20):
+            while looks.count(21) < 5:
+                await anyio.lowlevel.checkpoint()
+        made = works.client.statistics().calls["books"].calls
+        # one claim in hand, one answered, one being settled, and what the askers have and have ready
+        assert 20 < made <= 20 + 3 * few.batch + 2 * works.client.options.concurrency
+        held = await works.column("SELECT count(*) FROM tds_sync_queue_live WHERE status = 'processing'")
+        assert held == [0]
+        with anyio.fail_after(20):
+            while await works.column("SELECT 1 FROM tds_sync_queue_live WHERE operation = 'fetch' LIMIT 1"):
+                await works.database.execute("DELETE FROM tds_sync_queue_live WHERE operation = 'upsert'")
+        assert works.client.statistics().calls["books"].calls == len(ids)
+
+
 async def test_what_is_in_hand_goes_back_on_stop(database: Database, sandbox: Sandbox) -> None:
     """Stopped in the middle of calls that hang, tasks go back untouched."""
     ids = [one["invoice_id"] for one in sandbox.truth("invoices")][:8]
@@ -180,8 +224,8 @@ async def test_a_claim_whose_answer_was_lost_is_taken_again(
     """Fetches that were claimed and never heard of are made at once, not when somebody finds them stuck."""
     claim, lost = Queue.claim, []
 
-    async def deaf(self: Queue, names: Any, operations: Any = SYNC, limit: int | None = None) -> Any:
-        tasks = await claim(self, names, operations, limit)
+    async def deaf(self: Queue, names: Any, operations: Any = SYNC, limit: int | None = None, **more: Any) -> Any:
+        tasks = await claim(self, names, operations, limit, **more)
         if tuple(operations) == ("fetch",) and tasks and not lost:
             lost.extend(tasks)
             raise DatabaseGone("the answer was lost")
@@ -193,6 +237,27 @@ async def test_a_claim_whose_answer_was_lost_is_taken_again(
         await put(works, "invoice", *ids)
         await settled(works, 5, "completed")
     assert lost
+
+
+async def test_a_revoked_token_parks_the_queue(database: Database, sandbox: Sandbox) -> None:
+    """With the credentials refused fetches wait without attempts or leases, one alarm is logged; later they go on."""
+    ids = [one["invoice_id"] for one in sandbox.truth("invoices")][:6]
+    sandbox.control("POST", "/oauth", revoke="all")
+    with capture_logs() as lines:
+        async with Works(database, sandbox, names=["invoice"]).running() as works:
+            await put(works, "invoice", *ids)
+            with anyio.fail_after(10):
+                while works.client.closed_until("books") is None:
+                    await anyio.lowlevel.checkpoint()
+            rows = await settled(works, 6, "pending")
+            assert {row["attempt_count"] for row in rows} == {0}
+            assert works.client.statistics().calls["oauth"].calls == 1
+            sandbox.control("POST", "/oauth", restore=True)
+            works.client.oauth._standing = Standing()
+            await database.execute("UPDATE tds_memos SET value = NULL")
+            works.due([("invoice", "fetch")])
+            rows = await settled(works, 6, "completed")
+    assert [line["log_level"] for line in lines if line["event"] == "token.refused"] == ["error"]
 
 
 async def test_the_reserve_is_left_to_changes(database: Database, sandbox: Sandbox) -> None:

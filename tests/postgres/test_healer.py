@@ -217,6 +217,33 @@ async def test_what_tells_repeats_of_unnamed_deliveries_leaves_with_them(work: H
     assert left == ["526001", "body:02"]
 
 
+async def test_old_comparisons_leave_with_all_that_they_found(work: Healer, database: Database) -> None:
+    """Findings go first, then their reports, as old as runs; what has not ended and what is younger stays."""
+    await database.execute(
+        "INSERT INTO tds_reconciliation_reports (entity_type, depth, status, requested_at) VALUES "
+        "('old', 'records', 'completed', now() - interval '401 days'), "
+        "('open', 'records', 'running', now() - interval '401 days'), "
+        "('new', 'records', 'completed', now() - interval '399 days')"
+    )
+    await database.execute(
+        "INSERT INTO tds_reconciliation_findings (report_id, entity_type, source_entity_id, kind) "
+        "SELECT r.id, 'product', n::text, 'extra' FROM tds_reconciliation_reports AS r, generate_series(1, 3) AS n"
+    )
+    await database.execute(
+        "INSERT INTO tds_reconciliations (report_id, entity_type, source_count, local_count, match_percentage) "
+        "SELECT id, 'product', 1, 1, 100 FROM tds_reconciliation_reports"
+    )
+    await database.execute(
+        "INSERT INTO tds_reconciliations (entity_type, source_count, local_count, match_percentage, compared_at) "
+        "VALUES ('product', 1, 1, 100, now() - interval '401 days')"
+    )
+    upkeep = await work.keep_up()
+    assert upkeep.rows_pruned == {"findings": 3, "reports": 1, "comparisons": 1}
+    left = await database.fetch("SELECT entity_type FROM tds_reconciliation_reports ORDER BY 1")
+    assert [row["entity_type"] for row in left] == ["new", "open"]
+    assert await database.fetchval("SELECT count(*) FROM tds_reconciliations") == 2
+
+
 async def test_partitions_are_made_ahead_and_old_days_dropped(work: Healer, database: Database) -> None:
     """A missing day is made again; a day beyond the retention is gone with its rows; a recent one stays."""
     future = await database.fetchval(

@@ -12,6 +12,7 @@ from tds_runtime.database import Database, Options
 from tds_runtime.intake import Delivery, Store, replay, store, writer
 from tds_runtime.nodes import Node
 from tds_runtime.queue import Queue
+from tds_runtime.task import DOUBTED
 
 pytestmark = pytest.mark.anyio
 
@@ -226,3 +227,25 @@ async def test_the_only_connection_is_not_kept_from_the_heartbeat(database_dsn: 
         async with run(Supervisor("tds", children=[spec])):
             await spec.ref.ask(Store(delivery()))
             await Node(narrow).renew()
+
+
+async def test_a_doubted_deletion_waits_as_a_fetch(database: Database) -> None:
+    """Delivered or replayed it carries its reason and no body; a change that comes after it does not take its place."""
+    [receipt] = await store(database, [delivery(operation="fetch")])
+    await store(database, [delivery(b"later")])
+    queue = Queue(database, boot_id="x")
+    [task] = await queue.claim(["product"], ("fetch",))
+    assert (task.operation, task.reason, task.payload, task.coalesced) == ("fetch", DOUBTED, None, 1)
+    assert task.may_be_missing
+    await queue.release([(task.id, task.fence)])
+    assert await replay(database, [receipt.inbox_id]) == 1
+    [task] = await queue.claim(["product"], ("fetch",))
+    assert (task.operation, task.reason) == ("fetch", DOUBTED)
+
+
+async def test_deliveries_at_once_keep_the_doubt(database: Database) -> None:
+    """A change and a doubted deletion of one commit are one fetch with its reason; two odd changes have none."""
+    await store(database, [delivery(b"a"), delivery(operation="fetch")])
+    await store(database, [delivery(b"a", "2"), delivery(b"b", "2")])
+    tasks = await Queue(database, boot_id="x").claim(["product"], ("fetch",))
+    assert {task.source_entity_id: task.may_be_missing for task in tasks} == {"1": True, "2": False}

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 PROGRAMS = os.environ.get("TDS_TEST_PROGRAMS", "")
 MAPPINGS = entities.load(Path(__file__).parents[2] / "config" / "entities")
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-SMALL = {"tds_pauses", "tds_nodes", "tds_finished_minutes"}
+SMALL = {"tds_pauses", "tds_nodes", "tds_finished_minutes", "tds_sync_cursors"}
 
 FILL = """
 INSERT INTO tds_sync_queue (entity_type, source_entity_id, status, operation, available_at, fence, locked_by, priority)
@@ -61,6 +61,12 @@ INSERT INTO tds_audit_trail (action, entity_type, source_entity_id)
 SELECT 'insert', 'entity1', n::text FROM generate_series(1, 20000) AS n;
 INSERT INTO tds_sync_runs (entity_type, kind, status)
 SELECT 'entity1', 'full', 'completed' FROM generate_series(1, 20000) AS n;
+INSERT INTO tds_reconciliation_reports (entity_type, depth, status, requested_at)
+SELECT 'all', 'records', 'completed', now() - n * interval '1 day' FROM generate_series(1, 3000) AS n;
+INSERT INTO tds_reconciliation_findings (report_id, entity_type, source_entity_id, kind)
+SELECT r.id, 'product', n::text, 'extra' FROM tds_reconciliation_reports AS r, generate_series(1, 2) AS n;
+INSERT INTO tds_reconciliations (report_id, entity_type, source_count, local_count, match_percentage)
+SELECT id, 'product', 1, 1, 100 FROM tds_reconciliation_reports;
 INSERT INTO products (zoho_item_id, name) SELECT n::text, 'x' FROM generate_series(1, 20000) AS n;
 INSERT INTO product_stock (zoho_item_id, zoho_location_id) SELECT n::text, 'x' FROM generate_series(1, 20000) AS n;
 INSERT INTO invoices (zoho_invoice_id, invoice_number) SELECT n::text, 'x' FROM generate_series(1, 20000) AS n;
@@ -77,10 +83,10 @@ CHANGE = {"entity_type": "entity1", "operation": "upsert", "payload_kind": "list
 DELIVERY = {"source": "zoho", "entity_type": "entity1", "operation": "upsert", "content_type": "", "query": "",
             "correlation_id": "", "variant": "", "key": "00", "hash": "00", "last": True}  # fmt: skip
 HOT: dict[str, tuple[Any, ...]] = {
-    "queue/claim": ("entity1", 500, "node"),
+    "queue/claim": ("entity1", 500, "node", "alone"),
     "queue/claim_fetch": (["entity1", "entity2"], 100, "node"),
     "queue/complete": FINISHED,
-    "queue/complete_and_claim": (*FINISHED, "entity1", 500, "node"),
+    "queue/complete_and_claim": (*FINISHED, "entity1", 500, "node", "stop"),
     "queue/retry": (IDS, FENCES, WORDS, WORDS, WORDS, [0.5] * 500, 5, 1.0, 60.0, "node"),
     "queue/bury": (IDS, FENCES, WORDS, WORDS, WORDS, "node"),
     "queue/snooze": (IDS, FENCES, NOW, "x", 60.0),
@@ -95,16 +101,19 @@ HOT: dict[str, tuple[Any, ...]] = {
     "queue/bodies": (IDS,),
     "queue/due": (),
     "queue/tick": (100,),
+    "queue/backlog": ("entity1", 5001),
     "queue/enqueue": (encoded([CHANGE | {"source_entity_id": str(one)} for one in IDS]), [b"x"] * 500),
     "queue/dead_letters": (None, "entity1", None, None, None, None, None, 50),
     "records/known": ("entity1", listed(map(str, IDS))),
     "records/lock": ("entity1", listed(map(str, IDS))),
+    "records/standing": (encoded([{"entity": "entity1", "record": str(one)} for one in IDS]),),
     "records/write": ("entity1", *["[]"] * 8, "", ""),
     "nodes/renew": ("node", "", "", 1, "", "", 60.0),
     "nodes/leave": ("node",),
     "runs/claim": ("node", 10),
     "runs/outstanding": (1, 1),
-    "runs/progress": (1, 1, "{}", 1, 1, 1, 1, 1, "", 1, ["1"]),
+    "runs/progress": (1, 1, "{}", 1, 1, 1, 1, 1, "", 1, ["1"], 1, 1),
+    "runs/spend": ([1], [1], [1]),
     "intake/take_events": (WORDS, WORDS),
     "intake/name_events": (WORDS, WORDS, IDS),
     "intake/store": (
@@ -112,6 +121,24 @@ HOT: dict[str, tuple[Any, ...]] = {
         encoded([{"winner": n, "operation": "upsert", "folded": 0, "first": n, "final": n} for n in range(1, 501)]),
     ),
 }  # fmt: skip
+
+COMPARING: dict[str, tuple[Any, ...]] = {
+    "reconciler/claim": ("node",),
+    "reconciler/progress": (1, 1, 1, "", 1, 1),
+    "reconciler/advance": (1, 1),
+    "reconciler/end": (1, 1, None, None),
+    "reconciler/return_lost": ("node", 3),
+    "reconciler/release": (1, 1),
+    "reconciler/cancel": (1, ""),
+    "reconciler/read": (1,),
+    "reconciler/recent": (None, None, None, 50),
+    "reconciler/results": (1,),
+    "reconciler/latest": ("product",),
+    "reconciler/findings": (1, "product", "1", None, None, None, 100),
+    "reconciler/adopt": ("entity1", WORDS),
+    "reconciler/request": ("all", "records", False, "", "", None, None, ""),
+}
+"""Reports are looked at each second while one is at work, and shown to people who wait."""
 
 SHARED = {
     f"queue/{name}"
@@ -161,6 +188,8 @@ def of_targets() -> Mapping[str, tuple[str, tuple[Any, ...]]]:
         target = MAPPINGS[name].target
         found |= {f"{target.table} read": (target.read, (listed(keys),))}
         found |= {f"{target.table} upsert": (target.upsert, ("[]",) * len(target.names))}
+        found |= {f"{target.table} compare": (target.compare, (keys, name))}
+        found |= {f"{target.table} walk": (target.walk, ("", 500, name))}
         found |= {f"{target.table} delete": (target.delete, (keys,))}
         if target.deactivate:
             found |= {f"{target.table} deactivate": (target.deactivate, (keys,))}
@@ -183,6 +212,7 @@ async def test_hot_statements_use_indexes(full: Database) -> None:
     """No hot statement reads a table that grows, whichever way it is planned."""
     wrong = {}
     statements = {name: (sql.load(name), arguments) for name, arguments in HOT.items()} | of_targets()
+    statements |= {name: (sql.load(name, package="actors"), arguments) for name, arguments in COMPARING.items()}
     async with full.connection() as connection:
         for name, (text, arguments) in statements.items():
             wrong[name, "custom"] = await explained(connection, text, *arguments)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio  # noqa: TID251 - its exception handler is what one test has to calm
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,10 +14,13 @@ from fixtures.works import Works
 
 from actors.messages import RunWake
 from actors.pull import Options
+from actors.pulling import backlog, planning
+from actors.zoho.client import Client
 from tds_runtime import running, runs
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone
+from tds_runtime.queue import Queue, Selection
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +45,7 @@ async def test_a_full_run_writes_every_record(database: Database, sandbox: Sandb
         assert {row["zoho_item_id"]: row["price"] for row in rows} == {
             one: Decimal(str(item["rate"])) for one, item in truth.items()
         }
-        assert await works.events(done.id) == ["started", "listed", "completed"]
+        assert await works.events(done.id) == ["started", "planned", "listed", "completed"]
 
 
 async def test_a_second_full_run_enqueues_nothing(database: Database, sandbox: Sandbox) -> None:
@@ -82,6 +86,29 @@ async def test_nothing_changed_costs_one_call(database: Database, sandbox: Sandb
         done = await works.ran(name, "incremental")
         assert (done.status, done.enqueued) == ("completed", 0)
         assert sum(calls(sandbox).values()) == 1
+
+
+async def test_nothing_changed_costs_one_call_an_entity(database: Database, start_sandbox: Any) -> None:
+    """A quiet hour of all thirteen asks each list that has a modified filter or sort once, and nothing else."""
+    with start_sandbox("--no-limits", "--scale", "0.1") as sandbox:
+        async with Works(database, sandbox).running() as works:
+            await _quiet_hour(works, sandbox)
+
+
+async def _quiet_hour(works: Works, sandbox: Sandbox) -> None:
+    await works.ran("all")
+    calls(sandbox)
+    done = await works.ran("all", "incremental")
+    assert (done.status, done.enqueued) == ("completed", 0)
+    assert calls(sandbox) == {
+        "GET /inventory/v1/items": 1,
+        "GET /inventory/v1/salesorders": 1,
+        "GET /inventory/v1/creditnotes": 1,
+        "GET /books/v3/contacts": 2,  # customers and vendors
+        "GET /books/v3/invoices": 1,
+        "GET /books/v3/bills": 1,
+        "GET /books/v3/vendorpayments": 1,
+    }
 
 
 async def test_an_incremental_run_brings_what_changed(database: Database, sandbox: Sandbox) -> None:
@@ -159,6 +186,40 @@ async def test_a_stock_sweep_of_a_few(database: Database, sandbox: Sandbox) -> N
         done = await works.ran("product", "stock", ids=ids)
         assert (done.listed, done.pages) == (9, 1)
         assert done.outcomes["deleted"] == 1
+
+
+async def test_a_balance_sweep_sees_what_the_stamp_hides(database: Database, sandbox: Sandbox) -> None:
+    """Balances that moved without a new stamp escape an incremental run; the sweep finds them on list pages alone."""
+    async with Works(database, sandbox, names=["customer", "vendor"]).running() as works:
+        await works.ran("all")
+        [one, other] = [row["contact_id"] for row in sandbox.truth("customer")][-2:]
+        moved = {"outstanding_receivable_amount": 12345.67}
+        assert len(sandbox.edit("customer", ids=[one], set=moved, stamp="keep", webhooks=False)) == 1
+        sandbox.delete("customer", ids=[other], webhooks=False)
+        assert (await works.ran("customer", "incremental")).enqueued == 0
+        calls(sandbox)
+        done = await works.ran("all", "balance")
+        assert (done.status, done.enqueued, done.applied, done.candidates) == ("completed", 1, 1, 0)
+        assert calls(sandbox) == {"GET /books/v3/contacts": done.pages}
+        assert done.pages == sum(-(-len(sandbox.truth(name)) // 200) for name in ("customer", "vendor"))
+        amount = "SELECT outstanding_receivable FROM customers WHERE zoho_contact_id = $1"
+        assert await works.column(amount, one) == [Decimal("12345.67")]
+        assert await works.column("SELECT is_active FROM customers WHERE zoho_contact_id = $1", other) == [True]
+
+
+async def test_a_balance_sweep_goes_on_where_it_was(database: Database, sandbox: Sandbox) -> None:
+    """A sweep whose process died reads the pages that it still wants, and no page twice."""
+    async with Works(database, sandbox, names=["customer"], syncing=False, boot_id="first").running() as works:
+        sandbox.plant("hang", path="/contacts", page=3, times=-1)
+        run_id = await works.request("customer", "balance")
+        await works.until(run_id, lambda run: run.pages == 2)
+        await works.runtime.kill("works/pull", "test")
+    sandbox.control("DELETE", "/break")
+    async with Works(database, sandbox, names=["customer"], boot_id="second").running() as works:
+        done = await works.ended(run_id)
+    total = len(sandbox.truth("customer"))
+    assert (done.status, done.resumed, done.listed, done.applied) == ("completed", True, total, total)
+    assert done.pages == -(-total // 200)
 
 
 async def test_price_lists_always_get_their_details(database: Database, sandbox: Sandbox) -> None:
@@ -283,10 +344,47 @@ async def test_a_run_that_takes_too_long_fails(database: Database, sandbox: Sand
         assert (done.status, done.error_code) == ("failed", "timeout")
 
 
+async def test_a_listing_waits_for_an_entity_that_does_not_keep_up(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more waiting than may, no further page is written, however long it takes; with room again it goes on."""
+    looked, looks = Queue.backlog, list[int]()
+
+    async def look(self: Queue, entity: str, most: int) -> int:
+        looks.append(await looked(self, entity, most))
+        return looks[-1]
+
+    monkeypatch.setattr(Queue, "backlog", look)
+    options = Options(backlog=300, timeout=Duration("30s"))
+    works = Works(database, sandbox, names=["product"], pull_options=options, syncing=False)
+    async with works.running():
+        run_id = await works.request("product")
+        with anyio.fail_after(20):
+            while looks.count(301) < 5:
+                await anyio.lowlevel.checkpoint()
+        assert await works.column("SELECT count(*) FROM tds_sync_queue_live") == [400]
+        with anyio.fail_after(20):
+            while not (await runs.read(database, run_id)).listed_at:  # type: ignore[union-attr] # it was asked for
+                await works.queue.cancel(Selection(entity_type="product"), by="test")
+    assert max(looks) == 301
+
+
+async def test_a_run_of_an_entity_that_stands_still_is_put_off(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits behind the page that was too many, holds no place of those who can go on, and burns no attempt."""
+    monkeypatch.setattr(backlog, "STANDSTILL", 0.0)
+    works = Works(database, sandbox, names=["product"], pull_options=Options(backlog=300), syncing=False)
+    async with works.running():
+        found = await works.until(await works.request("product"), lambda run: run.available_at is not None)
+        assert (found.status, found.attempt_count, found.listed) == ("pending", 0, 400)
+        assert "put_off" in await works.events(found.id)
+
+
 async def test_wrong_wishes_fail(database: Database, sandbox: Sandbox) -> None:
     """A run of an unknown entity, or of a kind that the entity does not have, says so."""
     async with Works(database, sandbox, names=["user"]).running() as works:
-        for entity, kind in (("nothing", "full"), ("user", "stock")):
+        for entity, kind in (("nothing", "full"), ("user", "stock"), ("user", "balance")):
             done = await works.ran(entity, kind)
             assert (done.status, done.error_code) == ("failed", "unknown_entity")
 
@@ -331,6 +429,40 @@ async def test_lost_connections_lose_and_repeat_nothing(
     assert kills > 5
 
 
+async def test_a_count_outlives_the_database(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token lies in the database: a run whose first count meets it gone is planned all the same."""
+    count, gone = Client.count, []
+
+    async def refused(self: Client, *given: Any) -> int | None:
+        if not gone:
+            gone.append(given)
+            raise DatabaseGone("no token")
+        return await count(self, *given)
+
+    monkeypatch.setattr(Client, "count", refused)
+    async with Works(database, sandbox, names=["user"]).running() as works:
+        done = await works.ran("user")
+    assert (done.status, len(gone)) == ("completed", 1)
+    assert done.plan is not None
+
+
+async def test_a_run_that_meets_no_database_is_never_forgotten(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever an outage comes through, the run waits again, and not for the end of this process."""
+
+    async def gone(_desk: object) -> bool:
+        raise DatabaseGone("in the middle of something")
+
+    monkeypatch.setattr(planning, "begin", gone)
+    async with Works(database, sandbox, names=["user"]).running() as works:
+        run_id = await works.request("user")
+        found = await works.until(run_id, lambda run: run.available_at is not None)
+    assert (found.status, found.attempt_count) == ("pending", 0)
+
+
 async def test_a_claim_whose_answer_was_lost_is_taken_again(
     database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,3 +488,131 @@ async def _read(database: Database, run_id: int) -> runs.Run | None:
         return await runs.read(database, run_id)
     except DatabaseGone:
         return None
+
+
+async def test_a_run_says_what_it_cost(database: Database, sandbox: Sandbox) -> None:
+    """Calls of the listing, the count and every detail, and the bytes of their answers, are in the run and its log."""
+    async with Works(database, sandbox, names=["bill", "user"]).running() as works:
+        calls(sandbox)
+        done = await works.ran("bill")
+        made = calls(sandbox)
+        assert made["GET /books/v3/bills/{id}"] == done.applied > 0
+        assert done.calls == sum(made.values())
+        assert done.bytes > 1000 * done.applied
+        with anyio.fail_after(10):  # its last line follows its end
+            while (last := (await runs.lines(database, done.id))[-1]).event != "completed":
+                await anyio.lowlevel.checkpoint()
+        assert (last.detail["calls"], last.detail["bytes"]) == (done.calls, done.bytes)
+        again = await works.ran("bill")
+        # where there is a cursor, the plan also asks how many changed since
+        assert again.calls == sum(calls(sandbox).values()) == made["GET /books/v3/bills"] + 1
+
+
+async def test_a_failed_run_says_what_it_cost(database: Database, sandbox: Sandbox) -> None:
+    """Calls that were in vain were made all the same."""
+    sandbox.plant("skip_page", path="/items", page=3, times=-1)
+    async with Works(database, sandbox, names=["product"], tries=2).running() as works:
+        calls(sandbox)
+        done = await works.ran("product")
+        assert done.status == "failed"
+        assert done.calls == sum(calls(sandbox).values()) > 1
+
+
+async def _until(works: Works, expected: object, statement: str, *arguments: object) -> None:
+    """Pictures belong to no run: whoever wants to see them looks until they are there."""
+    with anyio.fail_after(30):
+        while await works.column(statement, *arguments) != [expected]:
+            await anyio.lowlevel.checkpoint()
+
+
+async def _pictured(works: Works, count: int) -> None:
+    await _until(works, count, "SELECT count(*) FROM tds_images")
+
+
+async def test_a_picture_goes_with_what_it_shows(database: Database, sandbox: Sandbox, tmp_path: Any) -> None:
+    """Another document id brings the new picture, none removes it, and an item that is gone leaves none behind."""
+    pictured = [item["item_id"] for item in sandbox.truth("items") if item["image_document_id"]]
+    changed, cleared, gone = pictured[:3]
+    async with Works(database, sandbox, names=["product"], directory=tmp_path).running() as works:
+        await works.ran("product")
+        await _pictured(works, len(pictured))
+        calls(sandbox)
+        sandbox.edit("product", ids=[changed], extra={"image_document_id": "another"}, stamp="next")
+        sandbox.edit("product", ids=[cleared], set={"image_name": ""}, stamp="next")
+        sandbox.delete("product", ids=[gone])
+        await works.ran("product")
+        await _pictured(works, len(pictured) - 1)
+        document = "SELECT document_id FROM tds_images WHERE source_entity_id = $1"
+        await _until(works, "another", document, changed)
+        assert calls(sandbox)["GET /inventory/v1/items/{id}/image"] == 1
+        assert await works.column("SELECT is_active FROM products WHERE zoho_item_id = $1", gone) == [False]
+        await works.ran("product")
+        await _pictured(works, len(pictured) - 2)
+        assert {path.stem for path in tmp_path.iterdir()} == set(pictured) - {cleared, gone}
+
+
+async def test_what_is_no_picture_is_not_kept(database: Database, sandbox: Sandbox, tmp_path: Any) -> None:
+    """A page of HTML fails its own task alone: the item is written, and no file is there."""
+    pictured = [item["item_id"] for item in sandbox.truth("items") if item["image_document_id"]]
+    sandbox.plant("html", path=f"/items/{pictured[0]}/image", times=-1)
+    async with Works(database, sandbox, names=["product"], directory=tmp_path, tries=1).running() as works:
+        done = await works.ran("product")
+        assert (done.dead, done.deferred, done.applied) == (0, 0, done.listed)
+        await _pictured(works, len(pictured) - 1)
+        failed = (
+            "SELECT source_entity_id FROM tds_sync_queue_live WHERE entity_type = 'product_image' AND status = 'failed'"
+        )
+        await _until(works, pictured[0], failed)
+        assert {path.stem for path in tmp_path.iterdir()} == set(pictured[1:])
+
+
+@pytest.mark.parametrize("comparator", ["at_or_after", "after"])
+async def test_the_overlap_catches_what_shares_a_stamp(database: Database, sandbox: Sandbox, comparator: str) -> None:
+    """Edits stamped exactly as the cursor, a minute before it, and alike among themselves arrive, each once."""
+    sandbox.switch(modified_comparator=comparator)
+    async with Works(database, sandbox, names=["bill"]).running() as works:
+        await works.ran("bill")
+        [cursor] = await works.column("SELECT modified_at FROM tds_sync_cursors WHERE entity_type = 'bill'")
+        ids = [one["bill_id"] for one in sandbox.truth("bills")][:6]
+        stamps = [cursor, cursor, *[cursor - timedelta(minutes=1)] * 4]
+        for record, stamp in zip(ids, stamps, strict=True):
+            said = stamp.strftime("%Y-%m-%dT%H:%M:%S+0000")
+            sandbox.edit("bill", ids=[record], set={"reference_number": "again"}, stamp=said)
+        done = await works.ran("bill", "incremental")
+        [again] = await works.column("SELECT modified_at FROM tds_sync_cursors WHERE entity_type = 'bill'")
+        assert again >= cursor
+        kept = await works.column("SELECT zoho_bill_id FROM bills WHERE reference_number = 'again'")
+        assert set(kept) == set(ids)
+        assert done.enqueued == done.applied == len(ids)
+        assert (await works.ran("bill", "incremental")).enqueued == 0
+
+
+async def test_stock_by_location_comes_in_either_form(database: Database, sandbox: Sandbox) -> None:
+    """Legacy warehouses say the same as locations: the same content, and a move arrives in the same rows."""
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        ids = [one["item_id"] for one in sandbox.truth("items")][:50]
+        await works.ran("product")
+        assert (await works.ran("product", "stock", ids=ids)).applied > 0
+        stocked = "SELECT DISTINCT zoho_item_id FROM product_stock ORDER BY 1 LIMIT 1"
+        [item] = await works.column(stocked)
+        total = "SELECT sum(stock_quantity) FROM product_stock WHERE zoho_item_id = $1"
+        [before] = await works.column(total, item)
+        sandbox.switch(stock_places="warehouses")
+        assert (await works.ran("product", "stock", ids=ids)).enqueued == 0
+        sandbox.control("POST", "/stock", moves=[{"id": item, "quantity": 7}])
+        assert (await works.ran("product", "stock", ids=ids)).applied == 1
+        assert await works.column(total, item) == [before + 7]
+
+
+async def test_a_record_that_fails_validation_is_alone(database: Database, sandbox: Sandbox) -> None:
+    """One price that is no number: that item is a dead letter that names the column, every other item is written."""
+    [bad] = sandbox.edit("product", count=1, extra={"rate": "a lot"}, stamp="next")
+    total = len(sandbox.truth("items"))
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        done = await works.ran("product")
+        assert (done.status, done.listed, done.dead, done.applied) == ("completed", total, 1, total - 1)
+        [reason] = await works.column(
+            "SELECT error_message FROM tds_sync_queue WHERE status = 'dead_letter' AND source_entity_id = $1", bad["id"]
+        )
+        assert reason == "price is text of 5 characters, not a number"
+        assert await works.column("SELECT count(*) FROM products") == [total - 1]

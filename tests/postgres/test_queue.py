@@ -10,6 +10,7 @@ import pytest
 from tds_runtime.database import Database
 from tds_runtime.errors import LeaseLost
 from tds_runtime.queue import Change, Completion, Failure, Fetched, Moved, Options, Queue, Selection, Task
+from tds_runtime.trial import SUSPECT
 
 pytestmark = pytest.mark.anyio
 
@@ -95,6 +96,37 @@ async def test_complete_and_claim_takes_one_round_trip(queue: Queue) -> None:
             tasks = await queue.complete_and_claim(connection, done, "product")
         assert len(tasks) == expected
     assert await counts(queue) == {"completed": 5}
+
+
+async def suspected(queue: Queue, *records: str) -> None:
+    await queue.database.execute(
+        "UPDATE tds_sync_queue_live SET attempt_count = $1 WHERE source_entity_id = ANY ($2)",
+        SUSPECT - 1,
+        list(records),
+    )
+
+
+async def test_a_suspect_is_claimed_alone_or_passed_over(queue: Queue) -> None:
+    """Nobody is charged with an attempt beside a suspect, nor a suspect while another one is tried."""
+    await put(queue, *(change(str(number)) for number in range(4)))
+    await suspected(queue, "0", "2")
+    assert [task.source_entity_id for task in await take(queue)] == ["0"]
+    assert [task.source_entity_id for task in await take(queue, suspects="skip")] == ["1", "3"]
+    assert await take(queue, suspects="skip") == []
+    assert [task.source_entity_id for task in await take(queue)] == ["2"]
+
+
+async def test_a_suspect_stops_the_line_of_who_finishes(queue: Queue) -> None:
+    """Finishing a batch hands over others while one of them is first, then nothing: suspects are left to claims."""
+    await put(queue, *(change(str(number)) for number in range(4)))
+    await suspected(queue, "2")
+    tasks = await take(queue, limit=1)
+    for expected in (["1", "3"], []):
+        async with queue.database.transaction() as connection:
+            done = [Completion(task.id, task.fence, "applied") for task in tasks]
+            tasks = await queue.complete_and_claim(connection, done, "product")
+        assert [task.source_entity_id for task in tasks] == expected
+    assert [task.source_entity_id for task in await take(queue)] == ["2"]
 
 
 async def test_a_stale_owner_changes_nothing_and_learns_it(queue: Queue) -> None:

@@ -105,7 +105,7 @@ async def test_who_lost_a_run_changes_nothing(database: Database) -> None:
         assert await runs.cancel(connection, run.id, "enough\0") == [run.id]
     for attempt in (
         advance(database, run),
-        running.expect(database, run, 5),
+        running.plan(database, run, {"calls": 1}, 5),
         running.outstanding(database, run),
         running.complete(database, run),
         running.fail(database, run, "x", "y"),

@@ -76,6 +76,13 @@ async def test_a_pause_reaches_every_node(database: Database) -> None:
         await until(lambda: second.limiter.paused > 590)
 
 
+async def test_a_budget_reaches_every_node(database: Database) -> None:
+    """What the source told one node of the day's rest another knows before its own next call."""
+    async with node(database) as first, node(database) as second:
+        first.caller.budgets["books"] = Budget(limit=2000, remaining=7, resets_at=4e9, observed_at=2e9)
+        await until(lambda: second.caller.budgets["books"].remaining == 7)
+
+
 async def test_budgets_are_kept(database: Database) -> None:
     """The day's budget as last told is known after a restart, before the first call."""
     async with node(database) as client:

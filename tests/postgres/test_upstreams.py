@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import anyio
 import pytest
+from msgspec import structs
 
 from actors.zoho.answers import Answer
 from actors.zoho.oauth import Credentials, OAuth
@@ -114,6 +117,32 @@ async def test_the_token_is_shared_sealed(database: Database) -> None:
     assert b"1000.secret.token" not in await database.fetchval("SELECT value FROM tds_memos")
 
 
+async def test_nodes_that_refresh_at_once_ask_once(database: Database) -> None:
+    """Ten nodes without a token, or with the same dead one, cause one call: who waits for the lock reads again."""
+    asked = 0
+
+    async def post(_url: str, _form: bytes) -> Answer:
+        nonlocal asked
+        asked += 1
+        await anyio.sleep(0.05)
+        return Answer(200, {}, b'{"access_token": "1000.%d", "expires_in": 3600}' % asked)
+
+    who = Credentials(accounts="https://a", client_id="c", client_secret=Secret("s"), refresh_token=Secret("r"))
+    nodes = [OAuth(who, post, Fleet(Shared(database), Seal("s", "r"))) for _ in range(10)]
+    tokens: list[Token] = []
+
+    async def renew(node: OAuth, stale: Token | None) -> None:
+        tokens.append(await node.renew(stale))
+
+    for calls in (1, 2):
+        stale = tokens[0] if tokens else None
+        tokens.clear()
+        async with anyio.create_task_group() as group:
+            for node in nodes:
+                group.start_soon(renew, node, stale)
+        assert (asked, {token.access for token in tokens}) == (calls, {f"1000.{calls}"})
+
+
 async def test_a_refusal_reaches_the_other_nodes(database: Database) -> None:
     """What the accounts server refused to one node, the others know without asking."""
     asked = []
@@ -128,3 +157,17 @@ async def test_a_refusal_reaches_the_other_nodes(database: Database) -> None:
         with pytest.raises(SourceRefused, match="invalid_code"):
             await node.token()
     assert len(asked) == 1
+
+
+async def test_how_long_a_day_lasts_is_known_everywhere(database: Database) -> None:
+    """What is left, until when, and since when it was watched are read back: every screen says the same hour."""
+    shared, now = Shared(database), datetime(2026, 11, 27, 12, tzinfo=UTC)
+    noon = now.timestamp()
+    budget = Budget(limit=1000, remaining=100, resets_at=noon + 36_000, observed_at=noon)
+    watched = structs.replace(budget, first_remaining=300, first_at=noon - 7200)
+    await shared.save_budget("books", watched)
+    found = upstreams.outlook((await shared.read())["books"].budget, now)
+    assert (found.calls_left, found.calls_a_day) == (100, 1000)
+    assert found.resets_at == now + timedelta(hours=10)
+    assert found.lasts_until == now + timedelta(hours=1)
+    assert upstreams.outlook(budget, now + timedelta(days=1)) == upstreams.Outlook()

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
+from fixtures.line import Line
 
-from actors import schedules
 from actors.alerting import storing
 from actors.alerting.storing import Finding
-from actors.commands.line import command_line
-from actors.tree import Config, tree
-from tds_runtime import cli, intake, runs
-from tds_runtime.cli import Output, Session
+from tds_runtime import intake, runs
 from tds_runtime.database import Database
 from tds_runtime.intake import Delivery
 from tds_runtime.nodes import Node
@@ -26,46 +20,17 @@ from tds_runtime.queue import Change, Completion, Failure, Queue
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
-CONFIGURATION = """\
-[database]
-dsn = "{dsn}"
-[entities]
-directory = "{entities}"
+YEARLY = """\
 [schedule.yearly]
 cron = "0 0 1 1 *"
 run = "pull.full"
-args = {{entity = "user"}}
+args = {entity = "user"}
 """
-
-
-class Line:
-    """A command line over captured streams; each call is a fresh one, in a thread because it runs a loop of its own."""
-
-    def __init__(self, directory: Path, dsn: str) -> None:
-        self.path = directory / "tds.toml"
-        self.path.write_text(CONFIGURATION.format(dsn=dsn, entities=ROOT / "config" / "entities"))
-        self.data = self.notes = ""
-
-    async def __call__(self, *words: str) -> int:
-        return await anyio.to_thread.run_sync(self._run, words)
-
-    async def json(self, *words: str) -> Any:
-        code = await self(*words, "--json")
-        assert code in {0, 3}, self.notes
-        return json.loads(self.data)
-
-    def _run(self, words: Sequence[str]) -> int:
-        stdout, stderr = io.StringIO(), io.StringIO()
-        output = Output(stdout, stderr, {})
-        session = Session(tree, Config, defaults=schedules.defaults, environ={"USER": "tester"}, output=output)
-        code = cli.launch(command_line(session), output, [*words, "--config", str(self.path)])
-        self.data, self.notes = stdout.getvalue(), stderr.getvalue()
-        return code
 
 
 @pytest.fixture
 def line(tmp_path: Path, database_dsn: str) -> Line:
-    return Line(tmp_path, database_dsn)
+    return Line(tmp_path, database_dsn, more=YEARLY)
 
 
 @pytest.fixture
@@ -328,6 +293,52 @@ async def test_a_sync_can_be_asked_for_without_waiting(line: Line, database: Dat
     await Node(database, boot_id="other").renew()
     shown = await line.json("sync", "all", "--no-wait")
     assert (shown["entity_type"], shown["kind"], shown["status"]) == ("all", "full", "pending")
+
+
+async def test_a_sync_says_what_it_takes(line: Line, database: Database) -> None:
+    """--plan prints the calls by entity and what is refused, and pulls nothing; --insist travels with the run."""
+    await Node(database, boot_id="other").renew()
+    share = {"needed": 1207, "left": 900, "a_day": 1000, "kept": 100, "waiting": 0, "resets_at": "2026-11-27T21:00:00Z"}
+    plan = {"calls": 1207, "records": 1200, "pages": 6, "details": 1200, "apis": {"books": share}, "entities": {}}
+
+    async def daemon() -> None:
+        while not (found := await runs.recent(database, limit=1)):  # noqa: ASYNC110 - the database sets no event here
+            await anyio.sleep(0.02)
+        assert found[0].args == {"plan": True}
+        await database.execute(
+            "UPDATE tds_sync_runs SET status = 'completed', completed_at = now(), plan = $2::jsonb WHERE id = $1",
+            found[0].id,
+            json.dumps({**plan, "refused": "needs too many"}),
+        )
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(daemon)
+            assert await line("sync", "invoice", "--plan") == 0
+    assert all(word in line.data for word in ("invoice", "1207", "1200", "no"))
+    assert "900 of 1000 left" in line.notes
+    assert "needs too many" in line.notes
+    assert await line("sync", "invoice", "--plan", "--stock") == 2
+    assert (await line.json("sync", "invoice", "--insist", "--no-wait"))["args"] == {"insist": True}
+
+
+async def test_status_shows_the_days_calls(line: Line, database: Database) -> None:
+    """What is left of the day stands in the status, and that nothing is left is advice."""
+    await Node(database, boot_id="other").renew()
+    for left, code in ((700, 0), (0, 3)):
+        await database.execute(
+            "INSERT INTO tds_upstreams (name, budget_limit, budget_remaining, budget_resets_at, budget_observed_at)"
+            " VALUES ('books', 1000, $1, now() + interval '5 h', now())"
+            " ON CONFLICT (name) DO UPDATE SET budget_remaining = $1",
+            left,
+        )
+        assert await line("status") == code
+        assert str(left) in line.data
+    assert "calls to books are used up" in line.notes
+    [upstream] = (await line.json("status"))["upstreams"]
+    assert (upstream["calls_left"], upstream["calls_a_day"]) == (0, 1000)
+    [upstream] = (await line.json("breaker", "list"))["upstreams"]
+    assert (upstream["calls_left"], upstream["lasts_until"]) == (0, None)
 
 
 # --- what arrived, what it did, and who may look

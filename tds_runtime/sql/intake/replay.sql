@@ -12,7 +12,9 @@ WITH latest AS (
         entity_type, source_entity_id, operation, payload_kind, variant, content_type, source_modified_at, observed_at,
         priority, correlation_id, reason, inbox_id, first_inbox_id, last_inbox_id)
     SELECT entity_type, record, operation, 'webhook', variant, content_type, modified_at, received_at, 10,
-           COALESCE(NULLIF($2, ''), correlation_id), 'replay', CASE WHEN operation <> 'fetch' THEN id END, id, id
+           COALESCE(NULLIF($2, ''), correlation_id),
+           CASE operation WHEN 'fetch' THEN 'said to be deleted' ELSE 'replay' END,
+           CASE WHEN operation <> 'fetch' THEN id END, id, id
       FROM latest ORDER BY entity_type, record
 --+ queue/fold
     RETURNING q.id

@@ -37,9 +37,10 @@ WITH given AS MATERIALIZED (
 ), queued AS (
     INSERT INTO tds_sync_queue_live AS q (
         entity_type, source_entity_id, operation, payload_kind, payload_hash, variant, content_type, source_modified_at,
-        observed_at, priority, correlation_id, coalesced, inbox_id, first_inbox_id, last_inbox_id)
+        observed_at, priority, correlation_id, reason, coalesced, inbox_id, first_inbox_id, last_inbox_id)
     SELECT winner.entity_type, winner.record, change.operation, 'webhook', decode(winner.hash, 'hex'), winner.variant,
-           winner.content_type, winner.modified_at, now(), 10, winner.correlation_id, change.folded,
+           winner.content_type, winner.modified_at, now(), 10, winner.correlation_id,
+           CASE winner.operation WHEN 'fetch' THEN 'said to be deleted' ELSE '' END, change.folded,
            CASE WHEN change.operation <> 'fetch' THEN winner.id END, first.id, final.id
       FROM json_to_recordset($4::json)
                AS change (winner bigint, operation text, folded integer, first bigint, final bigint)

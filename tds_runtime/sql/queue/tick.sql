@@ -1,5 +1,5 @@
 -- What a node asks each second: promote what is due, and say which mailboxes have work, the promoted included (they are not
--- in this statement's own snapshot), and whether a run waits to be pulled: ('all', 'run'). $1 limit
+-- in this statement's own snapshot), and whether a run waits to be pulled: ('all', 'run'), or a report: ('all', 'report'). $1 limit
 WITH RECURSIVE
 --+ queue/promoted
 ,
@@ -9,4 +9,6 @@ UNION
 SELECT entity_type, CASE operation WHEN 'fetch' THEN 'fetch' ELSE 'upsert' END FROM promoted
 UNION
 SELECT 'all', 'run' WHERE EXISTS (
-    SELECT FROM tds_sync_runs WHERE status = 'pending' AND (available_at IS NULL OR available_at <= now()));
+    SELECT FROM tds_sync_runs WHERE status = 'pending' AND (available_at IS NULL OR available_at <= now()))
+UNION
+SELECT 'all', 'report' WHERE EXISTS (SELECT FROM tds_reconciliation_reports WHERE status = 'pending');

@@ -8,7 +8,8 @@ WITH sums AS (
            COALESCE(string_agg(DISTINCT c.alarm, ' ') FILTER (WHERE c.alarm <> ''), '') AS alarm,
            sum(c.expected) AS expected, sum(c.pages) AS pages, sum(c.listed) AS listed, sum(c.unchanged) AS unchanged,
            sum(c.enqueued) AS enqueued, sum(c.coalesced) AS coalesced, sum(c.candidates) AS candidates,
-           sum(c.applied) AS applied, sum(c.deferred) AS deferred, sum(c.dead) AS dead
+           sum(c.applied) AS applied, sum(c.deferred) AS deferred, sum(c.dead) AS dead, sum(c.calls) AS calls,
+           sum(c.bytes) AS bytes
       FROM tds_sync_runs AS p
       JOIN tds_sync_runs AS c ON c.parent_id = p.id
      WHERE p.status = 'running' AND p.entity_type = 'all'
@@ -21,7 +22,7 @@ UPDATE tds_sync_runs AS p
        error_message = left(sums.faults, 2000), alarm = sums.alarm, completed_at = now(),
        expected = sums.expected, pages = sums.pages, listed = sums.listed, unchanged = sums.unchanged,
        enqueued = sums.enqueued, coalesced = sums.coalesced, candidates = sums.candidates, applied = sums.applied,
-       deferred = sums.deferred, dead = sums.dead
+       deferred = sums.deferred, dead = sums.dead, calls = sums.calls, bytes = sums.bytes
   FROM sums
  WHERE p.id = sums.id AND p.status = 'running'
 RETURNING p.id, p.status;

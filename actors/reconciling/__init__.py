@@ -1,0 +1,1 @@
+"""How two sides are compared: what the source lists against what stands here, differences looked at twice."""
