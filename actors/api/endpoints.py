@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -26,13 +26,21 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
-    """One line of the route table."""
+    """One line of the route table.
+
+    `body`, `query` and `result` are the types that decode the request's body, read its query (one field a parameter) and
+    encode the answer; `status` is that of an answer that is no refusal.
+    """
 
     method: str
     path: str
     role: Role
     handler: Handler
     summary: str
+    body: type[Struct] | None = None
+    query: type[Struct] | None = None
+    result: Any = None
+    status: int = 200
 
 
 def answer(value: object, status: int = 200, *, background: BackgroundTask | None = None) -> Response:
