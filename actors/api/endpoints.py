@@ -28,7 +28,7 @@ _encode = msgspec.json.Encoder().encode
 class Endpoint(Struct, frozen=True, kw_only=True):
     """One line of the route table.
 
-    `body`, `query` and `result` are the types that decode the request's body, read its query (one field a parameter) and
+    `body`, `query` and `result` are the types that decode the body, read the query (one field a parameter) and
     encode the answer; `status` is that of an answer that is no refusal.
     """
 
