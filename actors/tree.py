@@ -28,6 +28,7 @@ from actors.messages import Compare, Heal, RunWake, Wake
 from actors.sandbox import options as sandbox
 from actors.sandbox_process import Options as SandboxOptions
 from actors.sandbox_process import sandbox_process
+from actors.service_levels import levels
 from actors.source import source
 from actors.storage import storage
 from actors.strays import strays
@@ -80,6 +81,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     reconciler: reconciler.Options = reconciler.Options()
     metrics: metrics_reporter.Options = metrics_reporter.Options()
+    service_levels: levels.Options = levels.Options()
     sandbox: SandboxOptions = SandboxOptions()
     log: logs.Options = logs.Options()
     schedule: dict[str, Schedule] = {}
@@ -249,7 +251,10 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
             runtime=host.get,
             configuration=host.configuration,
             options=config.metrics,
+            levels=config.service_levels,
+            writer=bell.listeners.writer,
             node=parts.node.name,
+            directory=config.database.data_directory if parts.server else Path(),
         ).options(budget=ALONE),
         listener(config, parts, host),
     ]
@@ -288,6 +293,7 @@ def of_upkeep(config: Config, parts: Parts) -> tuple[Spec[Heal], Spec[Compare]]:
         metrics=parts.metrics,
         options=config.healer,
         retention=config.retention,
+        levels=config.service_levels,
         node=parts.node.name,
     )
     comparing = reconciler.reconciler(
@@ -336,6 +342,7 @@ def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
         options=config.api,
         thresholds=config.healer.thresholds,
         acknowledged_for=config.alerter.acknowledged_for,
+        levels=config.service_levels,
     )
     listening = http.listener(
         app=parts.application(services, config.webhooks),

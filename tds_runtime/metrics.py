@@ -53,8 +53,15 @@ class Metrics:
         self.resident = self._gauge("tds_process_resident_bytes", "Resident memory of this process")
         self.descriptors = self._gauge("tds_process_descriptors", "Open file descriptors of this process")
         self.processor = self._gauge("tds_process_cpu_seconds", "Processor time of this process since its start")
+        self.busy = self._gauge("tds_process_cpu_ratio", "Processors that this process kept busy since the last look")
+        self.loop_lag = self._gauge("tds_event_loop_lag_seconds", "How late the event loop woke the last look")
+        self.connections = self._gauge("tds_database_connections", "Connections to the database", "pool", "state")
+        self.disk_free = self._gauge("tds_disk_free_bytes", "Bytes free where the data of this node lies")
+        self.disk_size = self._gauge("tds_disk_size_bytes", "Size of the file system where the data of this node lies")
         self.healed = self._counter("tds_healer_repairs_total", "What the healer put right", "kind")
         self.alerts = self._gauge("tds_alerts_open", "Alerts that are not resolved", "severity")
+        self.level = self._gauge("tds_service_level", "Service levels, in percent, seconds or numbers", "level")
+        self.level_met = self._gauge("tds_service_level_met", "Whether a service level is met", "level")
 
     def observe_request(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one answer under its route's template, never under the path that a stranger chose."""
