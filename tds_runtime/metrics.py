@@ -10,16 +10,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import Scope
 
+UNITS = frozenset({"seconds", "bytes", "ratio"})
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
 
 class Description(Struct, frozen=True, kw_only=True):
-    """One line of the catalogue; the unit is the last word of the name, as Prometheus has it."""
+    """One line of the catalogue; the unit is the last word of the name, as Prometheus has it, "" for a number."""
 
     name: str
     kind: str
+    unit: str
     help: str
     labels: tuple[str, ...]
 
@@ -98,4 +100,6 @@ class Metrics:
         return Histogram(name, help_text, labels, registry=self.registry, buckets=_SECONDS)
 
     def _describe(self, name: str, kind: str, help_text: str, labels: tuple[str, ...]) -> None:
-        self._catalogue.append(Description(name=name, kind=kind, help=help_text, labels=labels))
+        last = name.removesuffix("_total").rpartition("_")[2]
+        unit = last if last in UNITS else ""
+        self._catalogue.append(Description(name=name, kind=kind, unit=unit, help=help_text, labels=labels))

@@ -18,7 +18,6 @@ from tds_runtime.problem import Refusal
 from tds_runtime.values import Duration
 
 MOST_DAYS = 400
-SHORTEST = Duration("1h")
 
 
 class LevelsWanted(Struct, frozen=True, kw_only=True):
@@ -73,13 +72,7 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
 
 
 def _window(request: Request, default: Duration | None) -> Duration | None:
-    words = text(request, "window")
-    if words is None:
-        return default
     try:
-        window = Duration(words)
+        return reading.window_of(text(request, "window") or "") or default
     except ValueError as error:
-        raise Refusal(422, f"window: {error}") from error
-    if not SHORTEST <= window <= reading.LONGEST:
-        raise Refusal(422, f"window lies between {SHORTEST} and {reading.LONGEST}.")
-    return window
+        raise Refusal(422, f"{error}.") from error

@@ -270,7 +270,7 @@ def _level(one: _Definition, facts: Facts, options: Options, windows: Windows) -
         window=str(getattr(windows, one.window)) if one.window else "now",
         unit=one.unit,
         value=value,
-        target=target,
+        target=None if target is None else float(target),
         sense=one.sense,
         met=None if note or value is None or target is None else _reaches(value, target, one.sense),
         sample=sample,

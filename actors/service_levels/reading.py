@@ -16,7 +16,7 @@ from tds_runtime.values import Duration
 
 FURTHEST = 14
 """Days back that the levels of a day can still be told: finished tasks are kept for so long."""
-LONGEST = Duration("14d")
+SHORTEST, LONGEST = Duration("1h"), Duration("14d")
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -38,6 +38,16 @@ class Report(Struct, frozen=True, kw_only=True):
     missed: tuple[str, ...]
     levels: tuple[Level, ...]
     days: tuple[Kept, ...] = ()
+
+
+def window_of(words: str) -> Duration | None:
+    """The time that somebody wants all levels told over; None for "". ValueError outside of what is kept."""
+    if not words:
+        return None
+    window = Duration(words)
+    if not SHORTEST <= window <= LONGEST:
+        raise ValueError(f"window lies between {SHORTEST} and {LONGEST}")
+    return window
 
 
 async def report(database: Database, options: Options, *, window: Duration | None = None, days: int = 0) -> Report:
