@@ -209,10 +209,14 @@ class Reporter:
         entities = await self._database.fetch(sql.load("metrics/queue", package="actors"))
         self._metrics.queue_tasks.clear()
         self._metrics.queue_age.clear()
+        ages: dict[str, float] = {}
         for row in entities:
+            entity = self._metrics.entity(row["entity_type"])  # several may share a series
             for status in STATUSES:
-                self._metrics.queue_tasks.labels(row["entity_type"], status).set(row[status])
-            self._metrics.queue_age.labels(row["entity_type"]).set(row["oldest_seconds"] or 0)
+                self._metrics.queue_tasks.labels(entity, status).inc(row[status])
+            ages[entity] = max(row["oldest_seconds"] or 0, ages.get(entity, 0))
+        for entity, age in ages.items():
+            self._metrics.queue_age.labels(entity).set(age)
         day = await self._database.fetchrow(sql.load("metrics/day", package="actors"))
         assert day is not None
         rate = condition.success_rate(completed=day["completed"], dead_lettered=day["dead_lettered"])

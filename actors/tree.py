@@ -135,6 +135,7 @@ class Parts:
         self.entities = _entities(config.entities.directory, recall)
         self.names = recall("names", self.entities, lambda: naming.Names(naming.kinds(self.entities)))
         self.metrics = recall("metrics", None, Metrics)
+        self.metrics.know(self.entities.names)
         self.server = recall("server", None, lambda: Server(config.database.data_directory) if embedded else None)
         self.database = recall("database", None, lambda: database.Database(config.database))
         self.node = recall("node", None, lambda: nodes.Node(self.database, lease=config.queue.lease))
@@ -183,7 +184,7 @@ def _itself(entity: Entity) -> Entity:
 def attempted(metrics: Metrics, synced: Synced) -> None:
     """Count a batch by how its tasks ended: the failure rate is told from this."""
     for outcome, count in synced.outcomes.items():
-        metrics.attempts.labels(synced.entity, outcome).inc(count)
+        metrics.attempts.labels(metrics.entity(synced.entity), outcome).inc(count)
 
 
 class Trees:

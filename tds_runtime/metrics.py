@@ -5,11 +5,17 @@ Every instrument is declared here, so that the catalogue (name, unit, labels) is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import Scope
 
+MOST_ENTITIES = 100
+"""Kinds of record that have series of their own, beside those that are known beforehand."""
+LONGEST_NAME = 64
+OTHERS = "(others)"
 UNITS = frozenset({"seconds", "bytes", "ratio"})
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -40,6 +46,8 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
         self._catalogue: list[Description] = []
+        self._known: set[str] = set()
+        self._strangers: set[str] = set()
         self.requests = self._histogram("tds_http_request_seconds", "Requests, to their last byte", "route", "status")
         self.webhooks = self._counter("tds_webhooks_total", "Webhooks by what became of them", "entity", "outcome")
         self.queue_tasks = self._gauge("tds_queue_tasks", "Tasks in the live queue", "entity", "status")
@@ -64,6 +72,19 @@ class Metrics:
         self.alerts = self._gauge("tds_alerts_open", "Alerts that are not resolved", "severity")
         self.level = self._gauge("tds_service_level", "Service levels, in percent, seconds or numbers", "level")
         self.level_met = self._gauge("tds_service_level_met", "Whether a service level is met", "level")
+
+    def know(self, entities: Iterable[str]) -> None:
+        """These kinds of record have series of their own, however many others come."""
+        self._known.update(entities)
+
+    def entity(self, name: str) -> str:
+        """A kind of record as a label: whoever makes names up makes no more series than there is room for."""
+        if name in self._known or name in self._strangers:
+            return name
+        if len(self._strangers) >= MOST_ENTITIES or not name.isprintable() or len(name) > LONGEST_NAME:
+            return OTHERS
+        self._strangers.add(name)
+        return name
 
     def observe_request(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one answer under its route's template, never under the path that a stranger chose."""
