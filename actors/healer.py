@@ -158,6 +158,7 @@ class Healer:
         keep = self._retention
         made = await self._unless_locked("make_partitions", self._options.partitions_ahead)
         hours = await self._value("roll_up")
+        await self._all_of(lambda: self._value("roll_up_durations"))
         days = await reading.keep_days(self._database, self._levels)
         dropped = await self._unless_locked("drop_partitions", keep.completed, keep.audit)
         pruned = {table: await self._pruned(table, age) for table, age in self._ages()}

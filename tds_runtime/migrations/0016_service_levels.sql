@@ -8,7 +8,7 @@ CREATE TABLE tds_available_minutes (
 );
 
 -- How long finished tasks took, a row a minute, kind, entity and bucket: percentiles over any window, and how many of which
--- entity were completed, without reading the tasks.
+-- entity were completed, without reading the tasks. After two days the healer makes an hour of its minutes.
 -- kind: 'delivery' from the first webhook of a task to the transaction that wrote its row; 'processing' from its claim.
 CREATE TABLE tds_duration_minutes (
     minute timestamptz NOT NULL,
@@ -51,27 +51,32 @@ CREATE INDEX tds_audit_trail_actions ON tds_audit_trail (occurred_at) WHERE acto
 
 -- The bucket of a duration: bucket b holds what took at most 0.001 * 1.1 ^ b seconds, so a figure is right within 10 %.
 CREATE FUNCTION tds_duration_bucket(seconds double precision) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT GREATEST(0, ceil(ln(GREATEST(seconds, 0.001) / 0.001) / ln(1.1::double precision) - 1e-9))::smallint
+    SELECT CASE WHEN seconds IS NOT NULL
+                THEN GREATEST(0, ceil(ln(GREATEST(seconds, 0.001) / 0.001) / ln(1.1::double precision) - 1e-9))::smallint END
 $$;
 
--- Durations of the tasks that were finished in [since, until), counted where they stand, as tds_finished_between counts. A
--- dead letter that another task made obsolete was never worked off: it keeps its error and is left out.
+-- Durations of the tasks that were finished in [since, until), counted where they stand in one pass, as tds_finished_between
+-- counts. A dead letter that another task made obsolete was never worked off: it keeps its error and is left out.
 CREATE FUNCTION tds_durations_between(since timestamptz, until timestamptz)
 RETURNS TABLE (
     minute timestamptz, kind text, entity_type text, bucket smallint, tasks bigint, seconds double precision
 ) LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET enable_seqscan = off AS $$
 BEGIN
     RETURN QUERY EXECUTE '
-        SELECT date_trunc(''minute'', completed_at), took.kind, entity_type, tds_duration_bucket(took.seconds),
-               count(*), sum(took.seconds)
-          FROM tds_sync_queue_done,
-               LATERAL (VALUES (''processing'', extract(epoch FROM completed_at - processing_started_at)::float8),
-                               (''delivery'', CASE WHEN last_inbox_id IS NOT NULL
-                                                   THEN extract(epoch FROM completed_at - enqueued_at)::float8 END)
-                       ) AS took (kind, seconds)
-         WHERE completed_at >= $1 AND completed_at < $2 AND status = ''completed'' AND error_code IS NULL
-           AND tableoid <> ''tds_sync_queue_done_default''::regclass AND took.seconds IS NOT NULL
-         GROUP BY 1, 2, 3, 4' USING since, until;
+        SELECT minute, CASE GROUPING(delivery) WHEN 1 THEN ''processing'' ELSE ''delivery'' END, entity_type,
+               CASE GROUPING(delivery) WHEN 1 THEN processing ELSE delivery END, count(*),
+               CASE GROUPING(delivery) WHEN 1 THEN sum(processed) ELSE sum(delivered) END
+          FROM (SELECT date_trunc(''minute'', completed_at) AS minute, entity_type, processed, delivered,
+                       tds_duration_bucket(processed) AS processing, tds_duration_bucket(delivered) AS delivery
+                  FROM (SELECT completed_at, entity_type,
+                               date_part(''epoch'', completed_at - processing_started_at) AS processed,
+                               CASE WHEN last_inbox_id IS NOT NULL
+                                    THEN date_part(''epoch'', completed_at - enqueued_at) END AS delivered
+                          FROM tds_sync_queue_done
+                         WHERE completed_at >= $1 AND completed_at < $2 AND status = ''completed'' AND error_code IS NULL
+                           AND tableoid <> ''tds_sync_queue_done_default''::regclass) AS done) AS sorted
+         GROUP BY GROUPING SETS ((minute, entity_type, processing), (minute, entity_type, delivery))
+        HAVING CASE GROUPING(delivery) WHEN 1 THEN processing ELSE delivery END IS NOT NULL' USING since, until;
 END
 $$;
 

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.line import Line
 
+from actors import schedules
+from actors.alerting.evaluation import evaluate
+from actors.alerting.observations import Reader
 from actors.healer import Healer, Options, Retention
+from actors.metrics_reporter import Reporter
 from actors.service_levels import reading, trends
-from actors.service_levels.levels import DEFAULTS, Level
+from actors.service_levels.levels import DEFAULTS, NAMES, Level
+from actors.tree import Config
+from tds_runtime import config
 from tds_runtime.database import Database
 from tds_runtime.intake import Delivery, store
 from tds_runtime.metrics import Metrics
+from tds_runtime.nodes import Node
 from tds_runtime.queue import Change, Completion, Failure, Queue, Selection
 from tds_runtime.values import Duration
 
 pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
 
 DONE = """
 INSERT INTO tds_sync_queue (entity_type, source_entity_id, status, enqueued_at, processing_started_at, completed_at,
@@ -204,6 +215,20 @@ async def test_a_round_of_the_healer_keeps_each_day_and_prunes(database: Databas
     assert again.value == 1.0
 
 
+async def test_old_minutes_become_hours(database: Database, queue: Queue) -> None:
+    """Two days later nobody asks for the minute; what was counted stays counted."""
+    await database.execute(
+        "INSERT INTO tds_duration_minutes SELECT date_trunc('hour', now()) - n * interval '15 minutes', 'delivery', "
+        "'product', 7, 1, 2 FROM generate_series(0, 4 * 24 * 3 - 1) AS n"
+    )
+    work = Healer(database, queue, Metrics(), options=Options(), retention=Retention(), node="here")
+    for _ in range(2):
+        await work.keep_up()
+    row = await database.fetchrow("SELECT count(*), sum(tasks), sum(seconds) FROM tds_duration_minutes")
+    hours, minutes = 24, 4 * 48 + 1
+    assert tuple(row) == (hours + minutes, 4 * 72, 2.0 * 4 * 72)
+
+
 async def test_trends_have_a_point_for_each_hour(database: Database, queue: Queue) -> None:
     """Without gaps: what ended, how well, how long it took, and what the failures have in common."""
     await database.execute(DONE, "product", 9, 3.0, 0.4)
@@ -222,3 +247,62 @@ async def test_trends_have_a_point_for_each_hour(database: Database, queue: Queu
     [pattern] = found.error_patterns
     assert (pattern.error_code, pattern.entities, pattern.count, pattern.unresolved) == ("no_name", ("product",), 1, 1)
     assert (await trends.read(database, Duration("10d"))).step == "day"
+
+
+async def test_a_level_that_is_missed_for_a_quarter_of_an_hour_is_an_alert(database: Database, queue: Queue) -> None:
+    """By the default rule and the samples of the reporter: one alert a level, over when the level is reached again."""
+    settings = config.load(ROOT / "tds.toml", Config, {}, defaults=schedules.defaults).value
+    rules = {"service_level": settings.alert["service_level"]}
+    metrics, reader, state = Metrics(), Reader(), {}
+    reporter = Reporter(database, metrics, lambda: None)
+
+    async def judge(at: float) -> list[tuple[str, str, str]]:
+        nonlocal state
+        await reporter.keep()
+        state, changes = evaluate(rules, state, reader.read(rules, metrics.samples(), at), at)
+        return [(change.what, change.cause, change.title) for change in changes]
+
+    await bury(queue, *map(str, range(10)))
+    assert await judge(0) == []
+    told = "The service level dead_letters_open is missed"
+    assert await judge(901) == [("opened", "dead_letters_open", told)]
+    await queue.discard_dead(Selection(), by="tester")
+    await judge(960)
+    assert [what for what, _, _ in await judge(1300)] == ["resolved"]
+
+
+async def test_a_node_that_was_killed_is_a_fault_that_its_successor_ends(database: Database) -> None:
+    """From its last sign of life until a process of the same machine has taken its place."""
+    await Node(database, boot_id="dead").renew()
+    await database.execute(
+        "UPDATE tds_nodes SET pid = 1, process = 'another', renewed_at = now() - interval '7 seconds'"
+    )
+    assert await Node(database).declare_dead() == 1
+    row = await database.fetchrow(
+        "SELECT kind, subject, extract(epoch FROM ended_at - began_at) AS took FROM tds_faults"
+    )
+    assert tuple(row) == ("node_lost", "dead", pytest.approx(7, abs=0.5))
+
+
+@pytest.mark.parametrize("words", [("--window", "7d"), ()])
+async def test_the_command_line_shows_all_of_them(
+    tmp_path: Path, database: Database, database_dsn: str, queue: Queue, words: tuple[str, ...]
+) -> None:
+    """A table with value and target, the whole report as JSON; the exit status is 3 when one is missed."""
+    line = Line(tmp_path, database_dsn)
+    assert await line("status", "--slo", *words) == 0
+    assert [name for name in NAMES if name not in line.data] == []
+    await bury(queue, *map(str, range(10)))
+    assert await line("status", "--slo", *words) == 3
+    assert "dead_letters_open is missed" in line.notes
+    report = await line.json("status", "--slo", *words)
+    assert report["missed"] == ["dead_letters_open"]
+    assert [level["name"] for level in report["levels"]] == list(NAMES)
+
+
+async def test_a_window_that_is_not_kept_is_refused(tmp_path: Path, database_dsn: str) -> None:
+    """With what it may be."""
+    line = Line(tmp_path, database_dsn)
+    for window in ("1m", "400d", "soon"):
+        assert await line("status", "--slo", "--window", window) == 2
+    assert "--window" in line.notes
