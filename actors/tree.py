@@ -246,17 +246,7 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
         healing,
         comparing,
         alerting(config, parts, host),
-        metrics_reporter.metrics_reporter(
-            database=store,
-            metrics=parts.metrics,
-            runtime=host.get,
-            configuration=host.configuration,
-            options=config.metrics,
-            levels=config.service_levels,
-            writer=bell.listeners.writer,
-            node=parts.node.name,
-            directory=config.database.data_directory if parts.server else Path(),
-        ).options(budget=ALONE),
+        reporting(config, parts, host),
         listener(config, parts, host),
     ]
     root = storage(database=store, server=parts.server, statements=absent.Prepared(parts.statements()))
@@ -325,6 +315,22 @@ def alerting(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
         redact=parts.redactor.text,
     )
     return telling.options(budget=ALONE)
+
+
+def reporting(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
+    """Who says what was seen."""
+    seeing = metrics_reporter.metrics_reporter(
+        database=parts.database,
+        metrics=parts.metrics,
+        runtime=host.get,
+        configuration=host.configuration,
+        options=config.metrics,
+        levels=config.service_levels,
+        writer=parts.bell.listeners.writer,
+        node=parts.node.name,
+        directory=config.database.data_directory if parts.server else Path(),
+    )
+    return seeing.options(budget=ALONE)
 
 
 def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
