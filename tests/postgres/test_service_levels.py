@@ -17,7 +17,7 @@ from actors.metrics_reporter import Reporter
 from actors.service_levels import reading, trends
 from actors.service_levels.levels import DEFAULTS, NAMES, Level
 from actors.tree import Config
-from tds_runtime import config
+from tds_runtime import config, sql
 from tds_runtime.database import Database
 from tds_runtime.intake import Delivery, store
 from tds_runtime.metrics import Metrics
@@ -116,6 +116,16 @@ async def test_the_availability_is_of_minutes_since_the_first_mark(database: Dat
     assert (level.sample, level.value, level.met) == (200, 50.5, False)
     hour = (await now(database, window=Duration("1h")))["availability"]
     assert (hour.value, hour.sample) == (100.0, 61)
+
+
+async def test_a_mark_is_a_write_and_says_when_the_next_is_due(database: Database) -> None:
+    """Two nodes in one minute leave one row; the pause ends with the minute of the database."""
+    statement = sql.load("service_levels/mark", package="actors")
+    for node in ("one", "two"):
+        assert 0 <= await database.fetchval(statement, node, pool="ingest") <= 60
+    rows = await database.fetch("SELECT minute = date_trunc('minute', minute), node FROM tds_available_minutes")
+    assert {tuple(row) for row in rows} <= {(True, "one"), (True, "two")}
+    assert len(rows) in {1, 2}  # two when the minute changed in between
 
 
 async def test_slots_count_when_they_ran_or_failed(database: Database) -> None:
