@@ -16,6 +16,8 @@ from actors.alerting import conditions
 from actors.alerting.conditions import Conditions
 from actors.condition import Thresholds
 from actors.messages import Heal, Healed
+from actors.service_levels import levels as service_levels
+from actors.service_levels import reading
 from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out, sql
 from tds_runtime.database import Database
 from tds_runtime.metrics import Metrics
@@ -68,6 +70,9 @@ class Retention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     audit: Duration = Duration("400d")
     slots: Duration = Duration("400d")
     healings: Duration = Duration("400d")
+    minutes: Duration = Duration("14d")
+    faults: Duration = Duration("400d")
+    service_levels: Duration = Duration("400d")
     dead_letters: Duration = Duration("400d")
 
 
@@ -77,6 +82,7 @@ class Upkeep(Struct, frozen=True, kw_only=True):
     partitions_made: int
     partitions_dropped: int
     hours_rolled_up: int
+    days_rolled_up: int
     rows_pruned: dict[str, int]
 
 
@@ -90,12 +96,15 @@ async def healer(
     metrics: Metrics,
     options: Options,
     retention: Retention,
+    levels: service_levels.Options = service_levels.DEFAULTS,
     node: str = "",
 ) -> None:
     """Heal whenever asked; the schedule asks every 15 minutes."""
     ctx.ready()
     async for message in inbox:
-        work = Healer(database, queue, metrics, options=options, retention=retention, node=node, beat=ctx.beat)
+        work = Healer(
+            database, queue, metrics, options=options, retention=retention, levels=levels, node=node, beat=ctx.beat
+        )
         inbox.reply(message, await ride_out(ctx, "database", work.heal))
 
 
@@ -110,11 +119,12 @@ class Healer:
         *,
         options: Options,
         retention: Retention,
+        levels: service_levels.Options = service_levels.DEFAULTS,
         node: str = "",
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._database, self._queue, self._metrics = database, queue, metrics
-        self._options, self._retention = options, retention
+        self._options, self._retention, self._levels = options, retention, levels
         self._node, self._beat = node, beat
         self._log = logs.get("healer")
 
@@ -144,16 +154,19 @@ class Healer:
         return await self._queue.retry_dead(due, by="healer", once=True, limit=self._options.retry_limit)
 
     async def keep_up(self) -> Upkeep:
-        """Make the partitions that will be needed, sum samples up by the hour, and let go of what is old."""
+        """Make the partitions to come, sum up samples by the hour and levels by the day, let go of what is old."""
         keep = self._retention
         made = await self._unless_locked("make_partitions", self._options.partitions_ahead)
         hours = await self._value("roll_up")
+        await self._all_of(lambda: self._value("roll_up_durations"))
+        days = await reading.keep_days(self._database, self._levels)
         dropped = await self._unless_locked("drop_partitions", keep.completed, keep.audit)
         pruned = {table: await self._pruned(table, age) for table, age in self._ages()}
         return Upkeep(
             partitions_made=made,
             partitions_dropped=dropped,
             hours_rolled_up=hours,
+            days_rolled_up=days,
             rows_pruned={table: rows for table, rows in pruned.items() if rows},
         )
 
@@ -186,6 +199,10 @@ class Healer:
             ("observations", UNJUDGED),
             ("slots", keep.slots),
             ("healings", keep.healings),
+            ("minutes", keep.minutes),
+            ("durations", keep.minutes),
+            ("faults", keep.faults),
+            ("service_levels", keep.service_levels),
             ("dead_letters", keep.dead_letters),
         )
 

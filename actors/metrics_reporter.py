@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import resource
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -13,14 +14,23 @@ import anyio
 import msgspec
 from msgspec import Struct
 
-from actors import condition
+from actors import condition, resources
+from actors.service_levels import levels as service_levels
+from actors.service_levels import reading
+from actors.service_levels.faults import Faults
+from actors.service_levels.marks import Marks
 from tds_runtime import Context, Snapshot, actor, logs, sql
 from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone
+from tds_runtime.events import Event, Lagged, Subscription
+from tds_runtime.intake import Store
 from tds_runtime.metrics import Metrics, Sample
+from tds_runtime.ref import Ref
 from tds_runtime.values import Duration
 
 STATUSES = ("pending", "processing", "failed", "dead_letter")
+AT_LEAST = 15.0
+"""Seconds within which a minute's mark is tried again, however rarely all else is looked at."""
 STATES = ("ready", "starting", "delayed", "quarantined", "stopping", "unstopped")
 
 
@@ -35,6 +45,7 @@ class Tree(Protocol):
     """What is asked of the running tree."""
 
     def snapshot(self) -> Snapshot: ...
+    def events(self) -> Subscription: ...
 
 
 class Configuration(Protocol):
@@ -46,14 +57,6 @@ class Configuration(Protocol):
     def problem(self) -> str: ...
 
 
-class Process(Struct, frozen=True, kw_only=True):
-    """This process: bytes resident, open descriptors, seconds of processor time."""
-
-    resident: int
-    descriptors: int
-    processor: float
-
-
 @actor(watchdog=None)
 async def metrics_reporter(
     ctx: Context,
@@ -62,23 +65,41 @@ async def metrics_reporter(
     metrics: Metrics,
     runtime: Callable[[], Tree | None],
     options: Options,
+    levels: service_levels.Options = service_levels.DEFAULTS,
     configuration: Callable[[], Configuration | None] = lambda: None,
+    writer: Ref[Store] | None = None,
     node: str = "",
+    directory: Path = Path(),
 ) -> None:
     """Report until stopped; with the database away the rest goes on."""
     ctx.ready()
-    reporter = Reporter(database, metrics, runtime, configuration=configuration, node=node)
-    stored_at = -options.store_every
-    while not ctx.stopping.is_set():
-        await reporter.look()
-        now = anyio.current_time()
-        # Samples of a daemon that does not know its database yet would read as an outage.
-        if now - stored_at >= options.store_every and database.state != "starting":
-            stored_at = now
-            await reporter.keep()
-        async with ctx.waiting("interval"):
-            with anyio.move_on_after(options.every):
-                await ctx.stopping.wait()
+    reporter = Reporter(
+        database, metrics, runtime, levels=levels, configuration=configuration, node=node, directory=directory
+    )
+    marks = Marks(database, writer, node)
+    stored_at = looked_at = -math.inf
+    tree = runtime()
+    with nullcontext() if tree is None else tree.events() as events:
+        while not ctx.stopping.is_set():
+            now = anyio.current_time()
+            if now - looked_at >= options.every:
+                looked_at = now
+                await reporter.look(events)
+            # Samples of a daemon that does not know its database yet would read as an outage.
+            if now - stored_at >= options.store_every and database.state != "starting":
+                stored_at = now
+                await reporter.keep()
+            await marks.mark()
+            await _pause(ctx, min(looked_at + options.every, now + AT_LEAST) - anyio.current_time(), metrics)
+
+
+async def _pause(ctx: Context, seconds: float, metrics: Metrics) -> None:
+    """Wait for the next look, and see how late the loop wakes us."""
+    due = anyio.current_time() + max(seconds, 0)
+    async with ctx.waiting("interval"):
+        with anyio.move_on_at(due):
+            await ctx.stopping.wait()
+    metrics.loop_lag.set(max(anyio.current_time() - due, 0))
 
 
 class Reporter:
@@ -90,17 +111,22 @@ class Reporter:
         metrics: Metrics,
         runtime: Callable[[], Tree | None],
         *,
+        levels: service_levels.Options = service_levels.DEFAULTS,
         configuration: Callable[[], Configuration | None] = lambda: None,
         node: str = "",
+        directory: Path = Path(),
     ) -> None:
         self._database, self._metrics, self._runtime, self._node = database, metrics, runtime, node
-        self._configuration = configuration
+        self._configuration, self._levels, self._directory = configuration, levels, directory
+        self._faults = Faults()
+        self._before: tuple[float, float] | None = None
         self._log = logs.get("metrics")
 
-    async def look(self) -> None:
-        """Set every gauge."""
+    async def look(self, events: Subscription | None = None) -> None:
+        """Set every gauge, and note the faults of which the engine's events tell."""
         try:
-            self._look_at_process(measure())
+            self._look_at_process(resources.measure())
+            self._look_at_disk(resources.disk(self._directory))
         except OSError as error:  # no descriptor is left to look with: the gauges keep what was seen last
             self._log.warning("process.unmeasured", reason=str(error))
         runtime = self._runtime()
@@ -114,11 +140,18 @@ class Reporter:
             await self._look_at_queue()
         except DatabaseGone:
             self._metrics.database_up.set(0)
+            self._faults.answered(up=False)
         else:
             self._metrics.database_up.set(1)
+            self._look_at_pools()
+            self._faults.answered(up=True)
+        if events is not None:
+            self._faults.follow(_heard(events))
+        await self._faults.store(self._database, self._node)
 
     async def keep(self) -> None:
         """Write what was seen to the log and to the database; without a database the log has to do."""
+        await self._look_at_levels()
         samples = self._metrics.samples()
         self._log.info("metrics.sampled", **summary(samples))
         columns = (
@@ -131,10 +164,38 @@ class Reporter:
         except DatabaseGone:
             self._log.warning("metrics.unstored", samples=len(samples))
 
-    def _look_at_process(self, process: Process) -> None:
+    def _look_at_process(self, process: resources.Process) -> None:
         self._metrics.resident.set(process.resident)
         self._metrics.descriptors.set(process.descriptors)
         self._metrics.processor.set(process.processor)
+        now = anyio.current_time()
+        if self._before is not None and now > self._before[0]:
+            self._metrics.busy.set((process.processor - self._before[1]) / (now - self._before[0]))
+        self._before = (now, process.processor)
+
+    def _look_at_disk(self, disk: resources.Disk) -> None:
+        self._metrics.disk_free.set(disk.free)
+        self._metrics.disk_size.set(disk.size)
+
+    def _look_at_pools(self) -> None:
+        for name, pool in self._database.statistics().pools.items():
+            self._metrics.connections.labels(name, "used").set(pool.size - pool.idle)
+            self._metrics.connections.labels(name, "idle").set(pool.idle)
+            self._metrics.connections.labels(name, "free").set(pool.maximum - pool.size)
+
+    async def _look_at_levels(self) -> None:
+        """Show the levels that have a value; one that cannot be judged is neither met nor missed."""
+        try:
+            found = (await reading.report(self._database, self._levels)).levels
+        except DatabaseGone:
+            return
+        self._metrics.level.clear()
+        self._metrics.level_met.clear()
+        for level in found:
+            if level.value is not None:
+                self._metrics.level.labels(level.name).set(level.value)
+            if level.met is not None:
+                self._metrics.level_met.labels(level.name).set(level.met)
 
     def _look_at_tree(self, root: Snapshot) -> None:
         children = list(_walk(root))
@@ -148,27 +209,20 @@ class Reporter:
         entities = await self._database.fetch(sql.load("metrics/queue", package="actors"))
         self._metrics.queue_tasks.clear()
         self._metrics.queue_age.clear()
+        ages: dict[str, float] = {}
         for row in entities:
+            entity = self._metrics.entity(row["entity_type"])  # several may share a series
             for status in STATUSES:
-                self._metrics.queue_tasks.labels(row["entity_type"], status).set(row[status])
-            self._metrics.queue_age.labels(row["entity_type"]).set(row["oldest_seconds"] or 0)
+                self._metrics.queue_tasks.labels(entity, status).inc(row[status])
+            ages[entity] = max(row["oldest_seconds"] or 0, ages.get(entity, 0))
+        for entity, age in ages.items():
+            self._metrics.queue_age.labels(entity).set(age)
         day = await self._database.fetchrow(sql.load("metrics/day", package="actors"))
         assert day is not None
         rate = condition.success_rate(completed=day["completed"], dead_lettered=day["dead_lettered"])
         self._metrics.success_ratio.set(rate / 100)
         for severity in ("info", "warning", "error", "critical"):
             self._metrics.alerts.labels(severity).set(day[severity])
-
-
-def measure(process: Path = Path("/proc/self")) -> Process:
-    """This process, as Linux counts it."""
-    pages = int((process / "statm").read_text().split()[1])
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return Process(
-        resident=pages * resource.getpagesize(),
-        descriptors=sum(1 for _ in (process / "fd").iterdir()),
-        processor=usage.ru_utime + usage.ru_stime,
-    )
 
 
 def summary(samples: list[Sample]) -> dict[str, float]:
@@ -179,6 +233,15 @@ def summary(samples: list[Sample]) -> dict[str, float]:
             sample.value for sample in samples if sample.name == "tds_queue_tasks" and sample.labels["status"] == status
         )
     return line
+
+
+def _heard(events: Subscription) -> Iterator[Event | Lagged]:
+    """What has happened since the last look."""
+    for _ in range(events.statistics().waiting + 1):
+        try:
+            yield events.next_nowait()
+        except IndexError:
+            return
 
 
 def _walk(node: Snapshot) -> Iterator[Snapshot]:

@@ -48,6 +48,8 @@ directory = "{entities}"
 
 [log]
 format = "json"
+
+{more}
 """
 
 # A schedule that fired in the middle would pull what a webhook is about to tell, and the counts would be luck.
@@ -143,7 +145,7 @@ async def _token(configuration: Path, environment: Mapping[str, str]) -> str:
 
 @asynccontextmanager
 async def open_stage(
-    directory: Path, entities: Path, *, seed: int, sandbox_options: Sequence[str] = ()
+    directory: Path, entities: Path, *, seed: int, sandbox_options: Sequence[str] = (), more: str = ""
 ) -> AsyncIterator[Stage]:
     """Sandbox and daemon on free loopback ports below `directory`, ready; both are stopped on leaving.
 
@@ -152,6 +154,7 @@ async def open_stage(
         entities: the directory of the entity mappings.
         seed: of the sandbox's data.
         sandbox_options: more words for its command line.
+        more: sections of the daemon's configuration beside those that make it reach the others.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TDS_")}
     sandbox_log, daemon_log = directory / "sandbox.log", directory / "daemon.log"
@@ -168,7 +171,9 @@ async def open_stage(
         port = free_port()
         configuration = directory / "tds.toml"
         configuration.write_text(
-            CONFIGURATION.format(port=port, entities=entities, schedules=QUIET, **msgspec.to_builtins(announced))
+            CONFIGURATION.format(
+                port=port, entities=entities, schedules=QUIET, more=more, **msgspec.to_builtins(announced)
+            )
         )
         daemon = await stack.enter_async_context(
             process(command("run", "--config", str(configuration)), daemon_log, environment)

@@ -28,6 +28,7 @@ from actors.messages import Compare, Heal, RunWake, Wake
 from actors.sandbox import options as sandbox
 from actors.sandbox_process import Options as SandboxOptions
 from actors.sandbox_process import sandbox_process
+from actors.service_levels import levels
 from actors.source import source
 from actors.storage import storage
 from actors.strays import strays
@@ -80,6 +81,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     reconciler: reconciler.Options = reconciler.Options()
     metrics: metrics_reporter.Options = metrics_reporter.Options()
+    service_levels: levels.Options = levels.Options()
     sandbox: SandboxOptions = SandboxOptions()
     log: logs.Options = logs.Options()
     schedule: dict[str, Schedule] = {}
@@ -133,6 +135,7 @@ class Parts:
         self.entities = _entities(config.entities.directory, recall)
         self.names = recall("names", self.entities, lambda: naming.Names(naming.kinds(self.entities)))
         self.metrics = recall("metrics", None, Metrics)
+        self.metrics.know(self.entities.names)
         self.server = recall("server", None, lambda: Server(config.database.data_directory) if embedded else None)
         self.database = recall("database", None, lambda: database.Database(config.database))
         self.node = recall("node", None, lambda: nodes.Node(self.database, lease=config.queue.lease))
@@ -181,7 +184,7 @@ def _itself(entity: Entity) -> Entity:
 def attempted(metrics: Metrics, synced: Synced) -> None:
     """Count a batch by how its tasks ended: the failure rate is told from this."""
     for outcome, count in synced.outcomes.items():
-        metrics.attempts.labels(synced.entity, outcome).inc(count)
+        metrics.attempts.labels(metrics.entity(synced.entity), outcome).inc(count)
 
 
 class Trees:
@@ -243,14 +246,7 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
         healing,
         comparing,
         alerting(config, parts, host),
-        metrics_reporter.metrics_reporter(
-            database=store,
-            metrics=parts.metrics,
-            runtime=host.get,
-            configuration=host.configuration,
-            options=config.metrics,
-            node=parts.node.name,
-        ).options(budget=ALONE),
+        reporting(config, parts, host),
         listener(config, parts, host),
     ]
     root = storage(database=store, server=parts.server, statements=absent.Prepared(parts.statements()))
@@ -288,6 +284,7 @@ def of_upkeep(config: Config, parts: Parts) -> tuple[Spec[Heal], Spec[Compare]]:
         metrics=parts.metrics,
         options=config.healer,
         retention=config.retention,
+        levels=config.service_levels,
         node=parts.node.name,
     )
     comparing = reconciler.reconciler(
@@ -320,6 +317,22 @@ def alerting(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
     return telling.options(budget=ALONE)
 
 
+def reporting(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
+    """Who says what was seen."""
+    seeing = metrics_reporter.metrics_reporter(
+        database=parts.database,
+        metrics=parts.metrics,
+        runtime=host.get,
+        configuration=host.configuration,
+        options=config.metrics,
+        levels=config.service_levels,
+        writer=parts.bell.listeners.writer,
+        node=parts.node.name,
+        directory=config.database.data_directory if parts.server else Path(),
+    )
+    return seeing.options(budget=ALONE)
+
+
 def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
     """The web application on the socket that the process has bound."""
     services = Services(
@@ -336,6 +349,7 @@ def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
         options=config.api,
         thresholds=config.healer.thresholds,
         acknowledged_for=config.alerter.acknowledged_for,
+        levels=config.service_levels,
     )
     listening = http.listener(
         app=parts.application(services, config.webhooks),

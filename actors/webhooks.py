@@ -192,7 +192,7 @@ class Receiver:
         return 200, [_JSON, correlation], _encode(answer)
 
     def _count(self, entity: str, outcome: str) -> None:
-        self._metrics.webhooks.labels(entity, outcome).inc()
+        self._metrics.webhooks.labels(self._metrics.entity(entity), outcome).inc()
 
 
 def _outcome(delivery: Delivery, receipt: Receipt) -> str:

@@ -5,21 +5,29 @@ Every instrument is declared here, so that the catalogue (name, unit, labels) is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import Scope
 
+MOST_ENTITIES = 100
+"""Kinds of record that have series of their own, beside those that are known beforehand."""
+LONGEST_NAME = 64
+OTHERS = "(others)"
+UNITS = frozenset({"seconds", "bytes", "ratio"})
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
 
 class Description(Struct, frozen=True, kw_only=True):
-    """One line of the catalogue; the unit is the last word of the name, as Prometheus has it."""
+    """One line of the catalogue; the unit is the last word of the name, as Prometheus has it, "" for a number."""
 
     name: str
     kind: str
+    unit: str
     help: str
     labels: tuple[str, ...]
 
@@ -38,6 +46,8 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
         self._catalogue: list[Description] = []
+        self._known: set[str] = set()
+        self._strangers: set[str] = set()
         self.requests = self._histogram("tds_http_request_seconds", "Requests, to their last byte", "route", "status")
         self.webhooks = self._counter("tds_webhooks_total", "Webhooks by what became of them", "entity", "outcome")
         self.queue_tasks = self._gauge("tds_queue_tasks", "Tasks in the live queue", "entity", "status")
@@ -53,8 +63,28 @@ class Metrics:
         self.resident = self._gauge("tds_process_resident_bytes", "Resident memory of this process")
         self.descriptors = self._gauge("tds_process_descriptors", "Open file descriptors of this process")
         self.processor = self._gauge("tds_process_cpu_seconds", "Processor time of this process since its start")
+        self.busy = self._gauge("tds_process_cpu_ratio", "Processors that this process kept busy since the last look")
+        self.loop_lag = self._gauge("tds_event_loop_lag_seconds", "How late the event loop woke the last look")
+        self.connections = self._gauge("tds_database_connections", "Connections to the database", "pool", "state")
+        self.disk_free = self._gauge("tds_disk_free_bytes", "Bytes free where the data of this node lies")
+        self.disk_size = self._gauge("tds_disk_size_bytes", "Size of the file system where the data of this node lies")
         self.healed = self._counter("tds_healer_repairs_total", "What the healer put right", "kind")
         self.alerts = self._gauge("tds_alerts_open", "Alerts that are not resolved", "severity")
+        self.level = self._gauge("tds_service_level", "Service levels, in percent, seconds or numbers", "level")
+        self.level_met = self._gauge("tds_service_level_met", "Whether a service level is met", "level")
+
+    def know(self, entities: Iterable[str]) -> None:
+        """These kinds of record have series of their own, however many others come."""
+        self._known.update(entities)
+
+    def entity(self, name: str) -> str:
+        """A kind of record as a label: whoever makes names up makes no more series than there is room for."""
+        if name in self._known or name in self._strangers:
+            return name
+        if len(self._strangers) >= MOST_ENTITIES or not name.isprintable() or len(name) > LONGEST_NAME:
+            return OTHERS
+        self._strangers.add(name)
+        return name
 
     def observe_request(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one answer under its route's template, never under the path that a stranger chose."""
@@ -91,4 +121,6 @@ class Metrics:
         return Histogram(name, help_text, labels, registry=self.registry, buckets=_SECONDS)
 
     def _describe(self, name: str, kind: str, help_text: str, labels: tuple[str, ...]) -> None:
-        self._catalogue.append(Description(name=name, kind=kind, help=help_text, labels=labels))
+        last = name.removesuffix("_total").rpartition("_")[2]
+        unit = last if last in UNITS else ""
+        self._catalogue.append(Description(name=name, kind=kind, unit=unit, help=help_text, labels=labels))

@@ -78,7 +78,7 @@ class Node:
         rows = await self.database.fetch(sql.load("nodes/neighbours"), self.host, self.boot_id)
         dead = [boot_id for boot_id, pid, process in rows if _process(pid) not in {process, None}]
         for boot_id in dead:
-            await self.database.execute(sql.load("nodes/leave"), boot_id)
+            await self.database.execute(sql.load("nodes/lost"), boot_id, self.name)
         return len(dead)
 
 

@@ -290,3 +290,9 @@ def test_an_empty_table_says_so_to_the_person() -> None:
     stdout, stderr = io.StringIO(), io.StringIO()
     Output(stdout, stderr, {}).table(("name", "count"), [])
     assert (stdout.getvalue().split(), stderr.getvalue()) == (["name", "count"], "none\n")
+
+
+def test_a_daemon_without_service_levels_says_so(command: Command) -> None:
+    """The flag is there for all; what it shows is the daemon's."""
+    assert command("status", "--slo") == 2
+    assert "no service levels" in command.notes

@@ -12,13 +12,16 @@ from starlette.routing import BaseRoute, Route
 
 from actors.api import (
     alerts,
+    dashboard,
     dead_letters,
     exposition,
     healing,
     health,
+    monitoring,
     pulls,
     reconciliations,
     schedules,
+    statistics,
     supervision,
     validation,
 )
@@ -52,6 +55,9 @@ def table(services: Services) -> tuple[Endpoint, ...]:
         *alerts.endpoints(services),
         *reconciliations.endpoints(services),
         *validation.endpoints(services),
+        *dashboard.endpoints(services),
+        *statistics.endpoints(services),
+        *monitoring.endpoints(services),
         *exposition.endpoints(services),
     )
 

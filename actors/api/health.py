@@ -13,16 +13,15 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors import condition
+from actors import condition, readiness
 from actors.api.authentication import Caller
 from actors.api.endpoints import Endpoint, answer
 from actors.api.services import Services
 from actors.condition import Status, Thresholds
 from tds_runtime import sql
 from tds_runtime.database import Database
-from tds_runtime.errors import Outage, Undeliverable
+from tds_runtime.errors import Outage
 from tds_runtime.gate import STOPPING
-from tds_runtime.mailbox import Statistics
 
 T = TypeVar("T")
 
@@ -162,12 +161,8 @@ class _Probes:
                 reasons.append("the database takes no writes")
         except Outage:
             reasons.append("there is no database")
-        mailbox = _mailbox(self._services)
-        if mailbox is None:
-            reasons.append("nobody stores deliveries")
-        elif mailbox.queued >= mailbox.capacity:
-            reasons.append("the writer's memory mark is reached")
-        return tuple(reasons)
+        obstacle = readiness.obstacle(self._services.writer)
+        return (*reasons, obstacle) if obstacle else tuple(reasons)
 
 
 async def health(services: Services) -> Health:
@@ -213,7 +208,7 @@ async def webhooks(services: Services) -> WebhookHealth:
         )
         for row in rows
     }
-    mailbox = _mailbox(services)
+    mailbox = readiness.mailbox(services.writer)
     full = mailbox is None or mailbox.queued >= mailbox.capacity
     return WebhookHealth(
         status="warning" if full else "healthy",
@@ -228,14 +223,6 @@ async def webhooks(services: Services) -> WebhookHealth:
 async def storable(database: Database) -> bool:
     """Whether a delivery could be stored now."""
     return bool(await database.fetchval(sql.load("api/ready", package="actors"), pool="ingest"))
-
-
-def _mailbox(services: Services) -> Statistics | None:
-    """The writer's mailbox; None while the writer is in no running tree."""
-    try:
-        return services.writer.statistics()
-    except Undeliverable:
-        return None
 
 
 def _gone(error: Outage, caller: Caller) -> Response:

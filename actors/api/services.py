@@ -10,6 +10,7 @@ from msgspec import Struct
 from actors.api.authentication import Options
 from actors.condition import Thresholds
 from actors.messages import Heal
+from actors.service_levels import levels
 from actors.zoho.entities import Entities
 from tds_runtime import Snapshot
 from tds_runtime.database import Database
@@ -50,3 +51,4 @@ class Services(Struct, frozen=True, kw_only=True):
     options: Options
     thresholds: Thresholds
     acknowledged_for: Duration = Duration("24h")
+    levels: levels.Options = levels.Options()

@@ -19,10 +19,12 @@ from actors.commands import (
     entity,
     inbox,
     init,
+    metrics,
     reconcile,
     run,
     sandbox,
     schedule,
+    service_levels,
     sync,
     token,
     zoho,
@@ -35,13 +37,20 @@ from tds_runtime.cli.status import Thresholds
 
 def command_line(session: cli.Session[Config]) -> App:
     """Every verb."""
-    app = cli.app(session, statements=_statements, thresholds=_thresholds, checks=(checks.target_tables, checks.source))
+    app = cli.app(
+        session,
+        statements=_statements,
+        thresholds=_thresholds,
+        levels=service_levels.show,
+        checks=(checks.target_tables, checks.source),
+    )
     for noun in (sync, reconcile, run, schedule, entity, alert, zoho):
         noun.register(app, session)
     for shared in (inbox, audit, breaker, token):
         shared.register(app, session)
     init.register(app, session.output)
     demo.register(app, session.output)
+    metrics.register(app, session.output)
     sandbox.register(app)
     bench.register(app, session.output)
     return app

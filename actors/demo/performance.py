@@ -9,7 +9,7 @@ from time import monotonic
 import httpx2
 
 from actors.demo.compare import compare
-from actors.demo.play import Player
+from actors.demo.play import CONFIGURATION, Player
 from actors.demo.verdict import Verdict, judge
 from actors.processes import playground
 from actors.stage import open_stage
@@ -38,7 +38,7 @@ async def perform(mappings: Path, *, seed: int, progress: Callable[[str], None])
     with playground("tds-demo-") as directory:
         progress("starting the sandbox, Postgres and the daemon")
         async with (
-            open_stage(directory, mappings, seed=seed) as stage,
+            open_stage(directory, mappings, seed=seed, more=CONFIGURATION) as stage,
             httpx2.AsyncClient(trust_env=False, timeout=60) as http,
             Database(Options(dsn="embedded", data_directory=directory / "postgres")).opened() as database,
         ):
@@ -46,6 +46,7 @@ async def perform(mappings: Path, *, seed: int, progress: Callable[[str], None])
             await player.full_sync()
             sent = await player.webhooks()
             await player.settle()
+            await player.acknowledge()
             progress("comparing every record with the source")
             matches = await compare(player, database, compiled)
             outcomes = dict(await database.fetch(WEBHOOK_OUTCOMES))
@@ -58,5 +59,7 @@ async def perform(mappings: Path, *, seed: int, progress: Callable[[str], None])
                 "superseded": outcomes.get("superseded", 0),
                 "dead_lettered": await database.fetchval(DEAD),
             }
+            progress("telling the service levels")
+            levels = await player.levels()
             restarts = await player.restarts()
-    return judge(matches, webhooks, restarts, monotonic() - began)
+    return judge(matches, webhooks, levels, restarts, monotonic() - began)

@@ -10,6 +10,7 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
+from actors.service_levels.levels import Level
 from actors.stage import Stage
 from tds_runtime.errors import Error
 
@@ -30,6 +31,20 @@ POISONED: dict[str, int] = {"product": 2, "customer": 1, "invoice": 2}
 VICTIM = "product"
 PULL_WITHIN = 150.0
 SETTLED_WITHIN = 60.0
+TOLD_WITHIN = 30.0
+ALERT = "dlq_overflow"
+# What a service level is told from happens within the demo: rounds of the healer, an alert, samples every other second.
+CONFIGURATION = """\
+[metrics]
+every = "2s"
+
+[schedule.demo_healing]
+every = "5s"
+run = "heal"
+
+[healer.thresholds]
+dlq_warning = 4
+"""
 
 
 class PlayFailed(Error):
@@ -104,6 +119,26 @@ class Player:
             self._progress(f"webhooks: {waiting} waiting, {seen:.0f} s")
             if not waiting:
                 return
+
+    async def acknowledge(self) -> None:
+        """Wait for the alert about the dead letters and say that somebody looks at it."""
+        async for seen in _until(SETTLED_WITHIN, "the alert"):
+            alerts = (await self.daemon("GET", f"/api/bff/tds/alerts?type={ALERT}"))["alerts"]
+            self._progress(f"alert: {len(alerts)} open, {seen:.0f} s")
+            if alerts:
+                order = {"reason": "five of them are the demo's own"}
+                await self.daemon("POST", f"/api/bff/tds/alerts/{alerts[0]['id']}/acknowledge", order)
+                return
+
+    async def levels(self) -> tuple[Level, ...]:
+        """The service levels, once all of them have a figure, or as they stand when that takes too long."""
+        found: tuple[Level, ...] = ()
+        with anyio.move_on_after(TOLD_WITHIN):
+            while not found or any(level.value is None for level in found):
+                answer = await self.daemon("GET", "/api/bff/tds/stats/slo")
+                found = msgspec.convert(answer["levels"], tuple[Level, ...])
+                await anyio.sleep(0.2)
+        return found
 
     async def restarts(self) -> int:
         """Restarts of all actors since the daemon began."""

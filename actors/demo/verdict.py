@@ -7,6 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from actors.service_levels.levels import Level
+from actors.service_levels.showing import COLUMNS, row
+
 PROMISED = {
     "sent": 500,
     "acknowledged": 490,
@@ -33,19 +36,26 @@ class Match(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """The demo's one document; `ok` when every entity matches and every count is exactly what was sent."""
+    """The demo's one document.
+
+    `ok` when every entity matches, every count is exactly what was sent, and every service level has a figure.
+    """
 
     ok: bool
     entities: dict[str, Match]
     webhooks: dict[str, int]
+    levels: tuple[Level, ...]
     restarts: int
     seconds: float
 
 
-def judge(entities: dict[str, Match], webhooks: dict[str, int], restarts: int, seconds: float) -> Verdict:
+def judge(
+    entities: dict[str, Match], webhooks: dict[str, int], levels: tuple[Level, ...], restarts: int, seconds: float
+) -> Verdict:
     """Hold what was seen against what was promised."""
     ok = all(match.whole for match in entities.values()) and webhooks == PROMISED and restarts == 1
-    return Verdict(ok, entities, webhooks, restarts, round(seconds, 1))
+    told = bool(levels) and all(level.value is not None for level in levels)
+    return Verdict(ok and told, entities, webhooks, levels, restarts, round(seconds, 1))
 
 
 def table(verdict: Verdict) -> RenderableType:
@@ -56,9 +66,13 @@ def table(verdict: Verdict) -> RenderableType:
     webhooks = Table("webhooks", *_numbers("promised", "seen"), title="What was told by webhook")
     for name, promised in PROMISED.items():
         webhooks.add_row(name.replace("_", "-"), str(promised), _count(promised, verdict.webhooks[name]))
+    levels = Table(*COLUMNS[:4], *_numbers(COLUMNS[5]), title="Service levels (tds-runtime status --slo)")
+    for level in verdict.levels:
+        cells = row(level)
+        levels.add_row(*cells[:4], cells[5])
     end = f"{verdict.restarts} restart (one actor was killed on the way), {verdict.seconds} s: "
     word = ("all as promised", "bold green") if verdict.ok else ("NOT as promised", "bold red")
-    return Group(entities, webhooks, Text.assemble(end, word))
+    return Group(entities, webhooks, levels, Text.assemble(end, word))
 
 
 def _numbers(*titles: str) -> list[Column]:

@@ -22,11 +22,12 @@ def app(
     statements: schema.Statements[C] = lambda _config: (),
     checks: Sequence[configuration.Check[C]] = (),
     thresholds: Callable[[C], status.Thresholds] = lambda _config: status.Thresholds(),
+    levels: status.ServiceLevels[C] | None = None,
 ) -> App:
     """The command line of a daemon: run, check, config, migrate, status, queue, dlq; the daemon adds its own verbs.
 
     `statements` are the daemon's own tables for `migrate`, `checks` what `check --connect` tries beside the
-    database, `thresholds` from where on `status` says that something is wrong.
+    database, `thresholds` from where on `status` says that something is wrong, `levels` what `status --slo` shows.
     """
     commands = App(
         name=name,
@@ -39,7 +40,7 @@ def app(
     commands.command(lambda: process.run_daemon(session), name="run", help=process.run_daemon.__doc__)
     configuration.register(commands, session, checks)
     schema.register(commands, session, statements)
-    status.register(commands, session, thresholds)
+    status.register(commands, session, thresholds, levels)
     queue.register(commands, session)
     dead_letters.register(commands, session)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Protocol
 
 from cyclopts import App
 from msgspec import Struct
 from msgspec.structs import asdict
 
 from tds_runtime import migrate, sql
-from tds_runtime.cli.output import Exit, Output
+from tds_runtime.cli.output import Ended, Exit, Output
 from tds_runtime.cli.session import C, Session
 from tds_runtime.database import Database
 from tds_runtime.upstreams import Outlook, Shared, Upstream, outlook
@@ -69,16 +70,31 @@ class Status(Struct, frozen=True, kw_only=True):
     advice: tuple[str, ...] = ()
 
 
-def register(app: App, session: Session[C], thresholds: Callable[[C], Thresholds]) -> None:
-    """Add `status` to the command line."""
+class ServiceLevels(Protocol[C]):
+    """Shows the daemon's service levels and returns the exit code."""
+
+    async def __call__(self, session: Session[C], /, *, window: str, days: int, json: bool) -> int: ...
+
+
+def register(
+    app: App, session: Session[C], thresholds: Callable[[C], Thresholds], levels: ServiceLevels[C] | None = None
+) -> None:
+    """Add `status` to the command line; with `levels` it has `--slo`."""
 
     @app.command
-    async def status(*, json: bool = False) -> int:
+    async def status(*, slo: bool = False, window: str = "", days: int = 7, json: bool = False) -> int:
         """Show nodes, queue and what needs attention; exit code 3 when something does.
 
         Args:
+            slo: show the service levels instead, each with its target; exit code 3 when one is missed.
+            window: with --slo, look back so far for all of them, e.g. 7d.
+            days: with --slo --json, how many days of those that are kept.
             json: print JSON.
         """
+        if slo:
+            if levels is None:
+                raise Ended("this daemon has no service levels.", Exit.USAGE)
+            return await levels(session, window=window, days=days, json=json)
         settings = session.load().value
         async with session.database(settings.database) as database:
             found = await read(database, thresholds(settings))

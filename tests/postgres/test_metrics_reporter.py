@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from actors.metrics_reporter import Options, Reporter, measure, metrics_reporter, summary
+from actors.metrics_reporter import Options, Reporter, metrics_reporter, summary
+from actors.resources import disk, measure
 from tds_runtime import Context, Snapshot
 from tds_runtime.cli.session import Configured
 from tds_runtime.database import Database
 from tds_runtime.errors import DatabaseGone
+from tds_runtime.events import ChildEnded, ChildReady, Subscription
 from tds_runtime.mailbox import Statistics
 from tds_runtime.metrics import Metrics
 from tds_runtime.queue import Change, Queue
@@ -29,6 +32,9 @@ class Tree:
         writer = node("tds/writer", restarts=2, mailbox=box)
         return node("tds", children=(writer, node("tds/sick", state="quarantined", restarts=5)))
 
+    def events(self) -> Subscription:
+        return Subscription(10)
+
 
 class Gone:
     """A database that is away."""
@@ -37,6 +43,9 @@ class Gone:
         raise DatabaseGone
 
     execute = fetch
+
+    def connection(self) -> None:
+        raise DatabaseGone
 
 
 class Starting:
@@ -51,6 +60,9 @@ class Starting:
 
     async def fetch(self, *_: Any) -> None:
         self.looks += 1
+        raise DatabaseGone
+
+    def connection(self) -> None:
         raise DatabaseGone
 
     async def execute(self, *_: Any) -> None:
@@ -92,6 +104,10 @@ async def test_a_look_sets_every_gauge(database: Database) -> None:
     assert seen["tds_database_up",] == 1
     assert seen["tds_process_resident_bytes",] > 1 << 20
     assert seen["tds_process_descriptors",] > 2
+    assert 0 < seen["tds_disk_free_bytes",] < seen["tds_disk_size_bytes",]
+    for pool in ("work", "ingest"):
+        states = [seen["tds_database_connections", pool, state] for state in ("used", "idle", "free")]
+        assert sum(states) == database.statistics().pools[pool].maximum
 
 
 async def test_an_entity_without_tasks_leaves_the_page(database: Database) -> None:
@@ -181,6 +197,34 @@ def test_a_process_is_measured_as_linux_counts_it() -> None:
     assert after.descriptors == before.descriptors + 2
     assert before.resident > 1 << 20
     assert after.processor >= before.processor > 0
+
+
+def test_the_disk_of_a_directory_that_is_not_made_yet_is_that_of_its_parent(tmp_path: Path) -> None:
+    """Before the embedded server has made its directory there is a figure, too."""
+    assert disk(tmp_path / "later" / "data").size == disk(tmp_path).size > 0
+
+
+async def test_a_crash_between_two_looks_is_stored(database: Database) -> None:
+    """What the engine says from the start on is read at the next look, and stands in the table."""
+    metrics, events = Metrics(), Subscription(10)
+    reporter = Reporter(database, metrics, lambda: None, node="here")
+    now = anyio.current_time()
+    events.publish(ChildEnded(path="tds/work/product", at=now - 2, incarnation=1, ending="killed", ready_seconds=1.0))
+    events.publish(ChildReady(path="tds/work/product", at=now - 1, incarnation=2))
+    await reporter.look(events)
+    row = await database.fetchrow("SELECT kind, subject, node, ended_at - began_at AS took FROM tds_faults")
+    assert tuple(row)[:3] == ("killed", "tds/work/product", "here")
+    assert row["took"].total_seconds() == pytest.approx(1, abs=0.1)
+
+
+async def test_kept_samples_have_the_service_levels(database: Database) -> None:
+    """A level with a figure is shown, one that can be judged says whether it is met, the others are no series."""
+    metrics = Metrics()
+    await Reporter(database, metrics, lambda: None).keep()
+    seen = values(metrics)
+    assert seen["tds_service_level", "dead_letters_open"] == 0
+    assert seen["tds_service_level_met", "dead_letters_open"] == 1
+    assert ("tds_service_level_met", "availability") not in seen
 
 
 def test_the_log_line_has_the_few_numbers_that_matter() -> None:

@@ -148,7 +148,7 @@ SHARED = {
 COLD = {
     "queue/cancel", "queue/count_dead", "queue/discard_dead", "queue/retry_dead", "queue/pause", "queue/paused",
     "queue/put_off", "queue/resume", "queue/statistics", "records/forget", "records/history", "records/trail",
-    "nodes/forget", "nodes/neighbours", "intake/replay",
+    "nodes/forget", "nodes/lost", "nodes/neighbours", "intake/replay",
 }  # fmt: skip
 """What people, the healer and the hour ask for."""
 
