@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Never
+from socket import socket
+from typing import Any, Never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,10 +18,11 @@ from actors.alerting.channels import Channel
 from actors.alerting.conditions import Conditions
 from actors.alerting.planning import Settings
 from actors.alerting.rules import Rule
-from actors.api import authentication
-from actors.api.application import application
+from actors.api import authentication, openapi
+from actors.api.application import application, table
 from actors.api.services import Services
 from actors.bell import Bell, Listeners
+from actors.clerk import clerk
 from actors.entity_sync import Synced, entity_sync
 from actors.healer import Retention
 from actors.memory import Memory, Recall
@@ -217,6 +219,7 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
     writing = intake.writer(database=store, on_stored=bell.stored)
     fetching, pulling = of_source(config, parts)
     healing, comparing = of_upkeep(config, parts)
+    working = clerk(database=store, queue=tasks, due=bell.work).options(budget=ALONE)
     bell.hang(
         Listeners(
             syncs={sync.name: sync.ref for sync in syncs},
@@ -225,6 +228,7 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
             pull=pulling.ref,
             healer=healing.ref,
             reconciler=comparing.ref,
+            clerk=working.ref,
             writer=writing.ref,
         )
     )
@@ -242,6 +246,7 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
         ticker(database=store, schedules=config.schedule, actions=parts.actions).options(budget=ALONE),
         healing,
         comparing,
+        working,
         alerting(config, parts, host),
         metrics_reporter.metrics_reporter(
             database=store,
@@ -255,6 +260,16 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
     ]
     root = storage(database=store, server=parts.server, statements=absent.Prepared(parts.statements()))
     return Supervisor("tds", strategy="rest_for_one", children=[root, Supervisor("work", children=work)])
+
+
+def described(config: Config) -> dict[str, Any]:
+    """The OpenAPI document of what this configuration would serve; nothing runs for it."""
+    memory = Memory()
+    with socket() as unbound:
+        host = cli.Host(unbound)
+        tree(config, host, memory)
+        config = config.resolved(host.address)
+        return openapi.document(table(services(config, Parts(config, memory), host)))
 
 
 def of_source(config: Config, parts: Parts) -> tuple[Spec[Wake], Spec[RunWake]]:
@@ -320,9 +335,9 @@ def alerting(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
     return telling.options(budget=ALONE)
 
 
-def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
-    """The web application on the socket that the process has bound."""
-    services = Services(
+def services(config: Config, parts: Parts, host: cli.Host) -> Services:
+    """What the endpoints of the web application work with."""
+    return Services(
         database=parts.database,
         queue=parts.queue,
         metrics=parts.metrics,
@@ -331,14 +346,19 @@ def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
         runtime=host.get,
         wake_pull=parts.bell.run,
         wake_reconciler=parts.bell.compare,
+        wake_clerk=parts.bell.job,
         healer=parts.bell.listeners.healer,
         writer=parts.bell.listeners.writer,
         options=config.api,
         thresholds=config.healer.thresholds,
         acknowledged_for=config.alerter.acknowledged_for,
     )
+
+
+def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
+    """The web application on the socket that the process has bound."""
     listening = http.listener(
-        app=parts.application(services, config.webhooks),
+        app=parts.application(services(config, parts, host), config.webhooks),
         sock=host.listening,
         options=config.http,
         observe=parts.metrics.observe_request,

@@ -31,6 +31,13 @@ CATCH_ALL = "/api/tds/zoho/webhooks"
 PREFIX = "/api/tds/webhooks"
 DELETION = "/delete"
 """Below a route: the record is said to be gone. The source signs no path, so this only makes the daemon ask."""
+METHODS = ("POST", "PUT", "DELETE")
+PATHS = {
+    f"{PREFIX}/{{segment}}": "A change of one kind of record",
+    f"{PREFIX}/{{segment}}{DELETION}": "A record of one kind is gone",
+    CATCH_ALL: "A change of any record",
+    CATCH_ALL + DELETION: "A record of any kind is gone",
+}
 
 Header = tuple[bytes, bytes]
 
@@ -109,11 +116,7 @@ def routes(
 ) -> list[Route]:
     """The public routes: one for each kind of record, its deletions below it, and one for all."""
     receiver = Receiver(writer, names, options, metrics, new_id=new_id)
-    methods = ["POST", "PUT", "DELETE"]
-    return [
-        Route(path, receiver, methods=methods, name="webhook")
-        for path in (f"{PREFIX}/{{segment}}", f"{PREFIX}/{{segment}}{DELETION}", CATCH_ALL, CATCH_ALL + DELETION)
-    ]
+    return [Route(path, receiver, methods=METHODS, name="webhook") for path in PATHS]
 
 
 class Receiver:

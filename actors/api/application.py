@@ -12,13 +12,19 @@ from starlette.routing import BaseRoute, Route
 
 from actors.api import (
     alerts,
+    breakers,
+    bulk,
     dead_letters,
+    deliveries,
+    documentation,
     exposition,
     healing,
     health,
+    openapi,
     pulls,
     reconciliations,
     schedules,
+    stock,
     supervision,
     validation,
 )
@@ -42,7 +48,7 @@ def application(
 
 def table(services: Services) -> tuple[Endpoint, ...]:
     """Every admin endpoint, by subject."""
-    return (
+    found = (
         *health.endpoints(services),
         *pulls.endpoints(services),
         *schedules.endpoints(services),
@@ -53,7 +59,12 @@ def table(services: Services) -> tuple[Endpoint, ...]:
         *reconciliations.endpoints(services),
         *validation.endpoints(services),
         *exposition.endpoints(services),
+        *bulk.endpoints(services),
+        *deliveries.endpoints(services),
+        *breakers.endpoints(services),
+        *stock.endpoints(services),
     )
+    return (*found, *(described := documentation.endpoints(lambda: openapi.document((*found, *described)))))
 
 
 def _route(endpoint: Endpoint, authentication: Authentication, new_id: Callable[[], str]) -> Route:

@@ -35,6 +35,7 @@ class Services(Struct, frozen=True, kw_only=True):
         runtime: Gives the running tree once there is one; the application is made before it.
         wake_pull: Tells the puller to look for runs now.
         wake_reconciler: Tells the reconciler to look for reports now.
+        wake_clerk: Tells the clerk to look for jobs now.
     """
 
     database: Database
@@ -45,6 +46,7 @@ class Services(Struct, frozen=True, kw_only=True):
     runtime: Callable[[], Tree | None]
     wake_pull: Callable[[], object]
     wake_reconciler: Callable[[], object]
+    wake_clerk: Callable[[], object]
     healer: Ref[Heal]
     writer: Ref[Store]
     options: Options

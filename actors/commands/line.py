@@ -19,6 +19,7 @@ from actors.commands import (
     entity,
     inbox,
     init,
+    openapi,
     reconcile,
     run,
     sandbox,
@@ -36,7 +37,7 @@ from tds_runtime.cli.status import Thresholds
 def command_line(session: cli.Session[Config]) -> App:
     """Every verb."""
     app = cli.app(session, statements=_statements, thresholds=_thresholds, checks=(checks.target_tables, checks.source))
-    for noun in (sync, reconcile, run, schedule, entity, alert, zoho):
+    for noun in (sync, reconcile, run, schedule, entity, alert, zoho, openapi):
         noun.register(app, session)
     for shared in (inbox, audit, breaker, token):
         shared.register(app, session)

@@ -117,6 +117,7 @@ def make_site() -> Callable[[Database], Site]:
             runtime=lambda: tree,
             wake_pull=lambda: woken.append("pull"),
             wake_reconciler=lambda: woken.append("reconciler"),
+            wake_clerk=lambda: woken.append("clerk"),
             healer=None,
             writer=writer,
             options=Options(
@@ -621,18 +622,20 @@ async def test_one_dead_letter_is_retried(site: Site) -> None:
     assert (await site.post("/api/bff/tds/dead-letter/99999999999999999999/retry")).status_code == 404
 
 
-async def test_many_dead_letters_are_counted_first_and_then_retried(site: Site) -> None:
-    """A dry run counts and changes nothing; a retry needs a filter and a reason."""
+async def test_many_dead_letters_are_counted_first_and_then_a_job(site: Site) -> None:
+    """A dry run counts and changes nothing; a job needs a filter and a reason, and the count that was shown."""
     await bury(site, 3)
     retry = "/api/bff/tds/dead-letter/retry"
     wish = {"error_code": "no_name", "reason": "mapping mended"}
-    assert (await site.post(retry, json={**wish, "dry_run": True})).json() == {"matched": 3, "retried": 0}
-    assert (await site.services.queue.statistics()).dead_letter == 3
+    assert (await site.post(retry, json={**wish, "dry_run": True})).json() == {"matched": 3}
     assert (await site.post(retry, json={"reason": "all of them?"})).status_code == 422
     assert (await site.post(retry, json={"all": True})).status_code == 422
-    assert (await site.post(retry, json=wish)).json() == {"matched": 3, "retried": 3}
-    assert (await site.services.queue.statistics()).dead_letter == 0
-    assert [row["action"] for row in await site.audit()] == ["dead_letter.retry"]
+    assert (await site.post(retry, json={**wish, "expected": 2})).status_code == 409
+    assert await site.audit() == []
+    asked = await site.post(retry, json={**wish, "expected": 3})
+    assert (asked.status_code, asked.json()["status"], asked.json()["matched"]) == (202, "pending", 3)
+    assert site.woken == ["clerk"]
+    assert [(row["action"], row["reason"]) for row in await site.audit()] == [("dead_letter.retry", "mapping mended")]
 
 
 async def test_the_listener_answers_the_order_to_kill_it(site: Site) -> None:
