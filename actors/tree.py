@@ -43,6 +43,7 @@ from actors.zoho.images import Pictures
 from actors.zoho.seal import Seal
 from actors.zoho.tokens import Fleet
 from tds_runtime import Budget, Child, Spec, Supervisor, cli, database, http, intake, logs, nodes, queue, sql
+from tds_runtime.clients import Clients, networks
 from tds_runtime.config import secrets
 from tds_runtime.embedded import Server
 from tds_runtime.metrics import Metrics
@@ -150,6 +151,8 @@ class Parts:
             config.zoho,
             lambda: zoho.Client(config.zoho, ledger=self.upstreams, store=Fleet(self.upstreams, seal)),
         )
+        limits = (config.http.trusted_proxies, config.http.public_rate)
+        self.clients = recall("clients", limits, lambda: Clients(networks(limits[0]), limits[1]))
         self.pictures = recall("pictures", directory, lambda: Pictures(directory) if directory else None)
         self.bell = recall("bell", self.entities.names, lambda: Bell(self.entities.names))
         self.actions = recall("actions", self.bell, lambda: schedules.actions(self.bell))
@@ -165,7 +168,9 @@ class Parts:
         return self._recall(
             "application",
             (services, options, self.names),
-            lambda: application(services, webhooks.routes(services.writer, self.names, options, self.metrics)),
+            lambda: application(
+                services, webhooks.routes(services.writer, self.names, options, self.metrics, clients=services.clients)
+            ),
         )
 
 
@@ -203,18 +208,7 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
     config = config.resolved(host.address)
     parts = Parts(config, memory)
     store, tasks, bell = parts.database, parts.queue, parts.bell
-    syncs = [
-        entity_sync(
-            entity=entity,
-            database=store,
-            queue=tasks,
-            holds_lease=parts.node.holds_lease,
-            observe=parts.attempted,
-        )
-        .named(entity.name)
-        .options(budget=ALONE)
-        for entity in parts.entities
-    ]
+    syncs = of_entities(parts)
     unmapped = strays(queue=tasks).options(budget=ALONE)
     writing = intake.writer(database=store, on_stored=bell.stored)
     fetching, pulling = of_source(config, parts)
@@ -270,6 +264,22 @@ def described(config: Config) -> dict[str, Any]:
         tree(config, host, memory)
         config = config.resolved(host.address)
         return openapi.document(table(services(config, Parts(config, memory), host)))
+
+
+def of_entities(parts: Parts) -> list[Spec[Wake]]:
+    """One sync actor for each kind of record."""
+    return [
+        entity_sync(
+            entity=entity,
+            database=parts.database,
+            queue=parts.queue,
+            holds_lease=parts.node.holds_lease,
+            observe=parts.attempted,
+        )
+        .named(entity.name)
+        .options(budget=ALONE)
+        for entity in parts.entities
+    ]
 
 
 def of_source(config: Config, parts: Parts) -> tuple[Spec[Wake], Spec[RunWake]]:
@@ -352,6 +362,7 @@ def services(config: Config, parts: Parts, host: cli.Host) -> Services:
         options=config.api,
         thresholds=config.healer.thresholds,
         acknowledged_for=config.alerter.acknowledged_for,
+        clients=parts.clients,
     )
 
 

@@ -94,27 +94,7 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
     """Reading, acknowledging, silencing."""
     alerts = _Alerts(services)
     return (
-        Endpoint(
-            method="GET", path=PATH, role="viewer", handler=alerts.page, summary="Alerts", query=Which, result=Page
-        ),
-        Endpoint(
-            method="GET",
-            path="/api/tds/monitoring/alerts",
-            role="viewer",
-            handler=alerts.page,
-            summary="Alerts, for monitors",
-            query=Which,
-            result=Page,
-        ),
-        Endpoint(
-            method="GET",
-            path=f"{PATH}/silences",
-            role="viewer",
-            handler=alerts.silences,
-            summary="Silences",
-            query=WhichSilences,
-            result=Silences,
-        ),
+        *_reading(alerts),
         Endpoint(
             method="POST",
             path=f"{PATH}/silences",
@@ -135,14 +115,6 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             result=Expired,
         ),
         Endpoint(
-            method="GET",
-            path=f"{PATH}/{{id:int}}",
-            role="viewer",
-            handler=alerts.one,
-            summary="One alert",
-            result=dict[str, Any],
-        ),
-        Endpoint(
             method="POST",
             path=f"{PATH}/{{id:int}}/acknowledge",
             role="operator",
@@ -150,6 +122,33 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             summary="Acknowledge an alert",
             body=Acknowledge,
             result=Acknowledged,
+        ),
+    )
+
+
+def _reading(alerts: _Alerts) -> tuple[Endpoint, ...]:
+    pages = tuple(
+        Endpoint(method="GET", path=path, role="viewer", handler=alerts.page, summary=summary, query=Which, result=Page)
+        for path, summary in ((PATH, "Alerts"), ("/api/tds/monitoring/alerts", "Alerts, for monitors"))
+    )
+    return (
+        *pages,
+        Endpoint(
+            method="GET",
+            path=f"{PATH}/silences",
+            role="viewer",
+            handler=alerts.silences,
+            summary="Silences",
+            query=WhichSilences,
+            result=Silences,
+        ),
+        Endpoint(
+            method="GET",
+            path=f"{PATH}/{{id:int}}",
+            role="viewer",
+            handler=alerts.one,
+            summary="One alert",
+            result=dict[str, Any],
         ),
     )
 

@@ -28,10 +28,11 @@ from actors.api import (
     supervision,
     validation,
 )
-from actors.api.authentication import Authentication
+from actors.api.authentication import Authentication, too_often
 from actors.api.endpoints import Endpoint
 from actors.api.services import Services
 from tds_runtime import logs, problem
+from tds_runtime.clients import Clients
 from tds_runtime.mailbox import CORRELATION
 
 
@@ -39,8 +40,8 @@ def application(
     services: Services, routes: Iterable[BaseRoute], *, new_id: Callable[[], str] = lambda: uuid.uuid4().hex
 ) -> Starlette:
     """The whole web application; `routes` are the public ones, which come first because they are the hot ones."""
-    authentication = Authentication(services.database, services.options)
-    admin = [_route(endpoint, authentication, new_id) for endpoint in table(services)]
+    authentication = Authentication(services.database, services.options, services.clients)
+    admin = [_route(endpoint, authentication, services.clients, new_id) for endpoint in table(services)]
     app = Starlette(routes=[*routes, *admin], exception_handlers=problem.handlers())
     app.router.redirect_slashes = False
     return app
@@ -67,8 +68,10 @@ def table(services: Services) -> tuple[Endpoint, ...]:
     return (*found, *(described := documentation.endpoints(lambda: openapi.document((*found, *described)))))
 
 
-def _route(endpoint: Endpoint, authentication: Authentication, new_id: Callable[[], str]) -> Route:
+def _route(endpoint: Endpoint, authentication: Authentication, clients: Clients, new_id: Callable[[], str]) -> Route:
     async def answer(request: Request) -> Response:
+        if endpoint.role == "public" and (wait := clients.admit(request.scope)):
+            raise too_often(wait, "Too many requests came from here.")
         correlation_id = new_id()
         CORRELATION.set(correlation_id)
         with logs.bound(correlation_id=correlation_id):

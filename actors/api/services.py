@@ -12,6 +12,7 @@ from actors.condition import Thresholds
 from actors.messages import Heal
 from actors.zoho.entities import Entities
 from tds_runtime import Snapshot
+from tds_runtime.clients import Clients
 from tds_runtime.database import Database
 from tds_runtime.intake import Store
 from tds_runtime.metrics import Metrics
@@ -52,3 +53,4 @@ class Services(Struct, frozen=True, kw_only=True):
     options: Options
     thresholds: Thresholds
     acknowledged_for: Duration = Duration("24h")
+    clients: Clients = Clients()

@@ -56,59 +56,13 @@ class Stock(Struct, frozen=True, kw_only=True):
 
 def endpoints(services: Services) -> tuple[Endpoint, ...]:
     """Asking and reading."""
-    database, queue, pulls = services.database, services.queue, Pulls(services)
-
-    async def all_(request: Request, caller: Caller) -> Response:
-        wish = Wish(reason=read(request, Because).reason)
-        return await pulls.begin(request, caller, (PRODUCT, "stock"), wish, parameters(request, Patience))
-
-    async def specific(request: Request, caller: Caller) -> Response:
-        wanted = read(request, Items)
-        product = services.entities.get(PRODUCT)
-        if product is None:
-            raise Refusal(404, "There are no products here.")
-        changes = [
-            Change(
-                entity_type=PRODUCT,
-                source_entity_id=item,
-                operation="fetch",
-                variant=product.sources[0].name,
-                priority=WEBHOOK,
-                correlation_id=CORRELATION.get(),
-                reason=f"stock asked for by {caller.name}",
-            )
-            for item in wanted.item_ids
-        ]
-        async with database.transaction() as connection:
-            enqueued = await queue.enqueue(connection, changes)
-            detail = {"item_ids": wanted.item_ids}
-            await audit.note(connection, caller, "stock.request", reason=wanted.reason, entity=PRODUCT, detail=detail)
-        return answer(Asked(enqueued.accepted, enqueued.coalesced), 202)
-
-    async def stats(_request: Request, _caller: Caller) -> Response:
-        row = await database.fetchrow(sql.load("api/stock", package="actors"))
-        assert row is not None
-        newest = await runs.recent(database, kind="stock", limit=1)
-        items, failures = row["items"], row["failures"]
-        return answer(
-            Stock(
-                last_run=outcome(newest[0], await runs.children(database, newest[0].id)) if newest else None,
-                runs_24h=row["runs"],
-                completed_24h=row["completed"],
-                failed_24h=row["failed"],
-                items_24h=items,
-                applied_24h=row["applied"],
-                failures_24h=failures,
-                success_rate=round(100 * (items - failures) / items, 2) if items else 100.0,
-            )
-        )
-
+    stock = _Stock(services)
     return (
         Endpoint(
             method="POST",
             path=PATH,
             role="operator",
-            handler=all_,
+            handler=stock.all,
             summary="Pull all stock",
             body=Because,
             query=Patience,
@@ -119,7 +73,7 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             method="POST",
             path=f"{PATH}/specific",
             role="operator",
-            handler=specific,
+            handler=stock.specific,
             summary="Ask for a few items again",
             body=Items,
             result=Asked,
@@ -127,6 +81,62 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             refuses=(404,),
         ),
         Endpoint(
-            method="GET", path=f"{PATH}/stats", role="viewer", handler=stats, summary="Stock of a day", result=Stock
+            method="GET",
+            path=f"{PATH}/stats",
+            role="viewer",
+            handler=stock.stats,
+            summary="Stock of a day",
+            result=Stock,
         ),
+    )
+
+
+class _Stock:
+    def __init__(self, services: Services) -> None:
+        self._database, self._queue, self._entities = services.database, services.queue, services.entities
+        self._pulls = Pulls(services)
+
+    async def all(self, request: Request, caller: Caller) -> Response:
+        wish = Wish(reason=read(request, Because).reason)
+        return await self._pulls.begin(request, caller, (PRODUCT, "stock"), wish, parameters(request, Patience))
+
+    async def specific(self, request: Request, caller: Caller) -> Response:
+        wanted = read(request, Items)
+        product = self._entities.get(PRODUCT)
+        if product is None:
+            raise Refusal(404, "There are no products here.")
+        changes = [_asked(item, product.sources[0].name, caller) for item in wanted.item_ids]
+        async with self._database.transaction() as connection:
+            enqueued = await self._queue.enqueue(connection, changes)
+            detail = {"item_ids": wanted.item_ids}
+            await audit.note(connection, caller, "stock.request", reason=wanted.reason, entity=PRODUCT, detail=detail)
+        return answer(Asked(enqueued.accepted, enqueued.coalesced), 202)
+
+    async def stats(self, _request: Request, _caller: Caller) -> Response:
+        row = await self._database.fetchrow(sql.load("api/stock", package="actors"))
+        assert row is not None
+        newest = await runs.recent(self._database, kind="stock", limit=1)
+        items, failures = row["items"], row["failures"]
+        day = Stock(
+            last_run=outcome(newest[0], await runs.children(self._database, newest[0].id)) if newest else None,
+            runs_24h=row["runs"],
+            completed_24h=row["completed"],
+            failed_24h=row["failed"],
+            items_24h=items,
+            applied_24h=row["applied"],
+            failures_24h=failures,
+            success_rate=round(100 * (items - failures) / items, 2) if items else 100.0,
+        )
+        return answer(day)
+
+
+def _asked(item: str, variant: str, caller: Caller) -> Change:
+    return Change(
+        entity_type=PRODUCT,
+        source_entity_id=item,
+        operation="fetch",
+        variant=variant,
+        priority=WEBHOOK,
+        correlation_id=CORRELATION.get(),
+        reason=f"stock asked for by {caller.name}",
     )
