@@ -15,6 +15,7 @@ from actors.api.authentication import Caller, Role
 from tds_runtime import decoding
 from tds_runtime.gate import BODY
 from tds_runtime.problem import Refusal
+from tds_runtime.values import Duration
 
 T = TypeVar("T")
 
@@ -29,7 +30,15 @@ Said = Annotated[str, Meta(min_length=1, max_length=500)]
 
 Handler = Callable[[Request, Caller], Awaitable[Response]]
 
-_encode = msgspec.json.Encoder().encode
+
+def _plain(value: object) -> str:
+    """What JSON has no type for: lengths of time as they are written in a configuration."""
+    if isinstance(value, Duration):
+        return str(value)
+    raise NotImplementedError(type(value).__name__)
+
+
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 class Because(Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,11 +140,6 @@ def number(request: Request, name: str, default: int, *, most: int = LARGEST_ID)
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:20]) <= most:
         raise Refusal(422, f"{name} is a number from 1 to {most}.")
     return int(text)
-
-
-def flag(request: Request, name: str) -> bool:
-    """Whether a query parameter says yes."""
-    return request.query_params.get(name, "").lower() in {"1", "true", "yes"}
 
 
 def text(request: Request, name: str) -> str | None:

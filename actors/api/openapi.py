@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from actors import webhooks
 from actors.api.endpoints import Description
-from tds_runtime import problem
+from tds_runtime import config, problem
 
 ID = {"type": "integer", "minimum": 0}
 PROBLEM = problem.Body
@@ -90,11 +90,11 @@ class _Schemas:
 
     def __init__(self, routes: Iterable[Description]) -> None:
         found = {id(kind): kind for route in routes for kind in _types(route)}
-        kinds = [PROBLEM, *found.values()]
+        kinds = [PROBLEM, *map(_sayable, found.values())]
         schemas, components = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
         names = _short(components)
         self.components = {names[name]: _renamed(shape, names) for name, shape in components.items()}
-        self._of = {id(kind): _renamed(shape, names) for kind, shape in zip(kinds, schemas, strict=True)}
+        self._of = {key: _renamed(shape, names) for key, shape in zip((id(PROBLEM), *found), schemas, strict=True)}
 
     def of(self, kind: Any) -> dict[str, Any]:
         """The schema of a type; of several, any of them."""
@@ -107,6 +107,15 @@ class _Schemas:
         shape = self.components[self.of(kind)["$ref"].rpartition("/")[2]]
         for name, schema in shape.get("properties", {}).items():
             yield name, schema, name in shape.get("required", ())
+
+
+def _sayable(kind: Any) -> Any:
+    """The type, or the same in types that a schema can say: a section of the configuration has lengths of time."""
+    try:
+        msgspec.json.schema_components([kind])
+    except TypeError:
+        return config.written(kind)
+    return kind
 
 
 def _types(route: Description) -> Iterator[Any]:
