@@ -46,6 +46,7 @@ async def clerk(
     queue: Queue,
     due: Callable[[set[tuple[str, str]]], None] = _nobody,
     portion: int = PORTION,
+    poll: float = POLL,
 ) -> None:
     """Carry out what is asked for, whenever told that something is. `due` is told what has work after a portion."""
     ctx.ready()  # with the database away the daemon starts all the same
@@ -53,7 +54,7 @@ async def clerk(
     with suppress(Outage):  # only raised when the actor is to stop
         await office.work()
         while not inbox.ended:
-            await inbox.receive(within=POLL)
+            await inbox.receive(within=poll)
             await office.work()
 
 
@@ -92,7 +93,7 @@ class Office:
         """Until it is done, cancelled, or the actor is to stop: then it waits for whoever comes next."""
         log.info("job.started", kind=job.kind, user=job.requested_by)
         while not self._ctx.stopping.is_set():
-            going_on = await self._ride(lambda: self._step(job))
+            going_on = await self._ride(lambda: self.step(job))
             self._ctx.beat()
             if not going_on:
                 await self._end(job)
@@ -107,7 +108,7 @@ class Office:
         else:
             log.info("job.ended", kind=job.kind, changed=changed)
 
-    async def _step(self, job: Claimed) -> bool:
+    async def step(self, job: Claimed) -> bool:
         """One portion in one transaction; False when there is nothing more to do for us."""
         async with self._database.transaction() as connection:
             place = await jobs.hold(connection, job)
