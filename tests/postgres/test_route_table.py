@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from actors.api import application, openapi
 from actors.api.endpoints import Endpoint
+from actors.zoho import tables
 from tds_runtime.errors import NotRunning
 
 pytestmark = pytest.mark.anyio
@@ -30,8 +31,6 @@ class Absent:
 @pytest.fixture
 async def whole(site: Site) -> Site:
     """A site with target tables, so that every route has what it works on."""
-    from actors.zoho import tables  # noqa: PLC0415 - of this fixture alone
-
     async with site.services.database.transaction() as connection:
         await tables.create_missing(connection, site.services.entities.tables)
     return Site(msgspec.structs.replace(site.services, healer=Absent()), site.tree, site.writer, site.woken)
