@@ -363,6 +363,7 @@ def services(config: Config, parts: Parts, host: cli.Host) -> Services:
         thresholds=config.healer.thresholds,
         acknowledged_for=config.alerter.acknowledged_for,
         clients=parts.clients,
+        redact=parts.redactor.known,
     )
 
 

@@ -29,6 +29,10 @@ class Tree(Protocol):
     async def kill(self, path: str, reason: str = "") -> None: ...
 
 
+def _as_it_is(text: str) -> str:
+    return text
+
+
 class Services(Struct, frozen=True, kw_only=True):
     """What the endpoints work with.
 
@@ -37,6 +41,7 @@ class Services(Struct, frozen=True, kw_only=True):
         wake_pull: Tells the puller to look for runs now.
         wake_reconciler: Tells the reconciler to look for reports now.
         wake_clerk: Tells the clerk to look for jobs now.
+        redact: Masks the secrets of the configuration in whatever is answered.
     """
 
     database: Database
@@ -54,3 +59,4 @@ class Services(Struct, frozen=True, kw_only=True):
     thresholds: Thresholds
     acknowledged_for: Duration = Duration("24h")
     clients: Clients = Clients()
+    redact: Callable[[str], str] = _as_it_is

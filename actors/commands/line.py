@@ -50,9 +50,9 @@ def command_line(session: cli.Session[Config]) -> App:
 
 def main(tokens: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    session = cli.Session(Trees(), Config, defaults=schedules.defaults)
     quiet = logs.Options(level="warning", format="console")  # `run` speaks as it is configured to
-    with closing(logs.configure(quiet, stream=sys.stderr)):
+    with closing(logs.configure(quiet, stream=sys.stderr)) as logging:
+        session = cli.Session(Trees(), Config, defaults=schedules.defaults, learn=logging.redactor.learn)
         return cli.launch(command_line(session), session.output, tokens)
 
 
