@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from actors.api import application, openapi
 from actors.api.endpoints import Endpoint
 from actors.zoho import tables
+from tds_runtime.clients import Clients
 from tds_runtime.errors import NotRunning
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +122,21 @@ async def test_after_ten_wrong_tokens_a_client_waits(whole: Site) -> None:
     assert (await whole.get("/api/tree", token=VIEWER, client=LOCAL)).status_code == 200
     forwarded = {"X-Forwarded-For": "198.51.100.7"}
     assert (await whole.get("/api/tree", token=VIEWER, headers=forwarded)).status_code == 429
+
+
+async def test_a_flood_of_one_client_is_cut_and_reaches_nobody_else(whole: Site) -> None:
+    """What asks for no token is answered so often to one client; others, this machine and tokens go on."""
+    services = msgspec.structs.replace(whole.services, clients=Clients(rate=1))
+    site = Site(services, whole.tree, whole.writer, whole.woken)
+    answers = [(await site.get("/livez")) for _ in range(3)]
+    assert [one.status_code for one in answers] == [200, 200, 429]
+    assert (answers[-1].headers["content-type"], answers[-1].headers["retry-after"]) == (
+        "application/problem+json",
+        "1",
+    )
+    assert (await site.get("/api/tree", token=VIEWER)).status_code == 200
+    for client in (("203.0.113.10", 4711), LOCAL):
+        assert (await site.get("/livez", client=client)).status_code == 200
 
 
 def check(document: dict[str, Any], endpoint: Endpoint, response: Any) -> None:
