@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from actors.messages import Compare, Heal, RunWake, Wake
+from actors.messages import Compare, Heal, JobWake, RunWake, Wake
 from tds_runtime import Ref
 from tds_runtime.intake import Store
 
@@ -20,6 +20,7 @@ class Listeners(Struct, frozen=True, kw_only=True):
     pull: Ref[RunWake]
     healer: Ref[Heal]
     reconciler: Ref[Compare]
+    clerk: Ref[JobWake]
     writer: Ref[Store]
 
 
@@ -67,6 +68,10 @@ class Bell:
     def heal(self) -> None:
         """It is time to heal."""
         self.listeners.healer.offer(Heal())
+
+    def job(self) -> None:
+        """A job was asked for."""
+        self.listeners.clerk.offer(JobWake())
 
     def compare(self) -> None:
         """A report was asked for."""

@@ -193,6 +193,7 @@ class Healer:
             ("findings", keep.runs),
             ("reports", keep.runs),
             ("comparisons", keep.runs),
+            ("jobs", keep.runs),
             ("alerts", keep.alerts),
             ("notifications", keep.alerts),
             ("silences", keep.alerts),

@@ -19,6 +19,10 @@ class RunWake(Struct, frozen=True):
     """A run row was written; look for pending runs now."""
 
 
+class JobWake(Struct, frozen=True):
+    """A job was asked for; look for those that wait now."""
+
+
 class Healed(Struct, frozen=True, kw_only=True):
     """What one round of the healer put right."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Never
+from socket import socket
+from typing import Any, Never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,10 +18,11 @@ from actors.alerting.channels import Channel
 from actors.alerting.conditions import Conditions
 from actors.alerting.planning import Settings
 from actors.alerting.rules import Rule
-from actors.api import authentication
-from actors.api.application import application
+from actors.api import authentication, openapi
+from actors.api.application import application, table
 from actors.api.services import Services
 from actors.bell import Bell, Listeners
+from actors.clerk import clerk
 from actors.entity_sync import Synced, entity_sync
 from actors.healer import Retention
 from actors.memory import Memory, Recall
@@ -42,6 +44,7 @@ from actors.zoho.images import Pictures
 from actors.zoho.seal import Seal
 from actors.zoho.tokens import Fleet
 from tds_runtime import Budget, Child, Spec, Supervisor, cli, database, http, intake, logs, nodes, queue, sql
+from tds_runtime.clients import Clients, networks
 from tds_runtime.config import secrets
 from tds_runtime.embedded import Server
 from tds_runtime.metrics import Metrics
@@ -151,6 +154,8 @@ class Parts:
             config.zoho,
             lambda: zoho.Client(config.zoho, ledger=self.upstreams, store=Fleet(self.upstreams, seal)),
         )
+        limits = (config.http.trusted_proxies, config.http.public_rate)
+        self.clients = recall("clients", limits, lambda: Clients(networks(limits[0]), limits[1]))
         self.pictures = recall("pictures", directory, lambda: Pictures(directory) if directory else None)
         self.bell = recall("bell", self.entities.names, lambda: Bell(self.entities.names))
         self.actions = recall("actions", self.bell, lambda: schedules.actions(self.bell))
@@ -166,7 +171,9 @@ class Parts:
         return self._recall(
             "application",
             (services, options, self.names),
-            lambda: application(services, webhooks.routes(services.writer, self.names, options, self.metrics)),
+            lambda: application(
+                services, webhooks.routes(services.writer, self.names, options, self.metrics, clients=services.clients)
+            ),
         )
 
 
@@ -204,22 +211,12 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
     config = config.resolved(host.address)
     parts = Parts(config, memory)
     store, tasks, bell = parts.database, parts.queue, parts.bell
-    syncs = [
-        entity_sync(
-            entity=entity,
-            database=store,
-            queue=tasks,
-            holds_lease=parts.node.holds_lease,
-            observe=parts.attempted,
-        )
-        .named(entity.name)
-        .options(budget=ALONE)
-        for entity in parts.entities
-    ]
+    syncs = of_entities(parts)
     unmapped = strays(queue=tasks).options(budget=ALONE)
     writing = intake.writer(database=store, on_stored=bell.stored)
     fetching, pulling = of_source(config, parts)
     healing, comparing = of_upkeep(config, parts)
+    working = clerk(database=store, queue=tasks, due=bell.work).options(budget=ALONE)
     bell.hang(
         Listeners(
             syncs={sync.name: sync.ref for sync in syncs},
@@ -228,6 +225,7 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
             pull=pulling.ref,
             healer=healing.ref,
             reconciler=comparing.ref,
+            clerk=working.ref,
             writer=writing.ref,
         )
     )
@@ -245,12 +243,39 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
         ticker(database=store, schedules=config.schedule, actions=parts.actions).options(budget=ALONE),
         healing,
         comparing,
+        working,
         alerting(config, parts, host),
         reporting(config, parts, host),
         listener(config, parts, host),
     ]
     root = storage(database=store, server=parts.server, statements=absent.Prepared(parts.statements()))
     return Supervisor("tds", strategy="rest_for_one", children=[root, Supervisor("work", children=work)])
+
+
+def described(config: Config) -> dict[str, Any]:
+    """The OpenAPI document of what this configuration would serve; nothing runs for it."""
+    memory = Memory()
+    with socket() as unbound:
+        host = cli.Host(unbound)
+        tree(config, host, memory)
+        config = config.resolved(host.address)
+        return openapi.document(table(services(config, Parts(config, memory), host)))
+
+
+def of_entities(parts: Parts) -> list[Spec[Wake]]:
+    """One sync actor for each kind of record."""
+    return [
+        entity_sync(
+            entity=entity,
+            database=parts.database,
+            queue=parts.queue,
+            holds_lease=parts.node.holds_lease,
+            observe=parts.attempted,
+        )
+        .named(entity.name)
+        .options(budget=ALONE)
+        for entity in parts.entities
+    ]
 
 
 def of_source(config: Config, parts: Parts) -> tuple[Spec[Wake], Spec[RunWake]]:
@@ -333,9 +358,9 @@ def reporting(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
     return seeing.options(budget=ALONE)
 
 
-def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
-    """The web application on the socket that the process has bound."""
-    services = Services(
+def services(config: Config, parts: Parts, host: cli.Host) -> Services:
+    """What the endpoints of the web application work with."""
+    return Services(
         database=parts.database,
         queue=parts.queue,
         metrics=parts.metrics,
@@ -344,15 +369,22 @@ def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
         runtime=host.get,
         wake_pull=parts.bell.run,
         wake_reconciler=parts.bell.compare,
+        wake_clerk=parts.bell.job,
         healer=parts.bell.listeners.healer,
         writer=parts.bell.listeners.writer,
         options=config.api,
         thresholds=config.healer.thresholds,
         acknowledged_for=config.alerter.acknowledged_for,
         levels=config.service_levels,
+        clients=parts.clients,
+        redact=parts.redactor.known,
     )
+
+
+def listener(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
+    """The web application on the socket that the process has bound."""
     listening = http.listener(
-        app=parts.application(services, config.webhooks),
+        app=parts.application(services(config, parts, host), config.webhooks),
         sock=host.listening,
         options=config.http,
         observe=parts.metrics.observe_request,

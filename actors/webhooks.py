@@ -7,6 +7,7 @@ asked to come again, never told that all is well.
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Literal, Protocol
@@ -19,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from actors.zoho.naming import Names, identifier, is_deletion
 from actors.zoho.signature import Encoding, Verifier
 from tds_runtime import logs, problem
+from tds_runtime.clients import Clients
 from tds_runtime.errors import NoAnswer, Outage, Undeliverable
 from tds_runtime.gate import BODY
 from tds_runtime.intake import Delivery, Receipt, Store
@@ -31,6 +33,13 @@ CATCH_ALL = "/api/tds/zoho/webhooks"
 PREFIX = "/api/tds/webhooks"
 DELETION = "/delete"
 """Below a route: the record is said to be gone. The source signs no path, so this only makes the daemon ask."""
+METHODS = ("POST", "PUT", "DELETE")
+PATHS = {
+    f"{PREFIX}/{{segment}}": "A change of one kind of record",
+    f"{PREFIX}/{{segment}}{DELETION}": "A record of one kind is gone",
+    CATCH_ALL: "A change of any record",
+    CATCH_ALL + DELETION: "A record of any kind is gone",
+}
 
 Header = tuple[bytes, bytes]
 
@@ -38,6 +47,7 @@ _JSON: Header = (b"content-type", b"application/json")
 _PROBLEM: Header = (b"content-type", problem.MEDIA_TYPE.encode())
 _UNSIGNED = problem.document(401, "The signature is missing or wrong.")
 _UNKNOWN_ROUTE = problem.document(404)
+_TOO_OFTEN = problem.document(429, "Too many requests came from here.")
 _UNAVAILABLE = problem.document(503, "The delivery could not be stored now. Send it again.")
 _encode = msgspec.json.Encoder().encode
 
@@ -105,24 +115,29 @@ def routes(
     options: Options,
     metrics: Metrics,
     *,
+    clients: Clients | None = None,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> list[Route]:
     """The public routes: one for each kind of record, its deletions below it, and one for all."""
-    receiver = Receiver(writer, names, options, metrics, new_id=new_id)
-    methods = ["POST", "PUT", "DELETE"]
-    return [
-        Route(path, receiver, methods=methods, name="webhook")
-        for path in (f"{PREFIX}/{{segment}}", f"{PREFIX}/{{segment}}{DELETION}", CATCH_ALL, CATCH_ALL + DELETION)
-    ]
+    receiver = Receiver(writer, names, options, metrics, clients=clients or Clients(), new_id=new_id)
+    return [Route(path, receiver, methods=METHODS, name="webhook") for path in PATHS]
 
 
 class Receiver:
     """The endpoint of all public routes, an ASGI application without Starlette's request and response in its way."""
 
     def __init__(
-        self, writer: Writer, names: Names, options: Options, metrics: Metrics, *, new_id: Callable[[], str]
+        self,
+        writer: Writer,
+        names: Names,
+        options: Options,
+        metrics: Metrics,
+        *,
+        clients: Clients,
+        new_id: Callable[[], str],
     ) -> None:
         self._writer, self._names, self._options, self._metrics = writer, names, options, metrics
+        self._clients = clients
         self._verifier = options.verifier()
         self._event_header = options.event_header.lower().encode()
         self._event_name_header = options.event_name_header.lower().encode()
@@ -140,6 +155,9 @@ class Receiver:
         segment = scope["path_params"].get("segment", "")
         if segment and segment not in self._names.segments:
             return 404, [_PROBLEM], _UNKNOWN_ROUTE
+        if wait := self._clients.admit(scope):
+            self._count(segment, "limited")
+            return 429, [_PROBLEM, (b"retry-after", b"%d" % math.ceil(wait))], _TOO_OFTEN
         headers, query, body = scope["headers"], scope["query_string"], scope[BODY]
         content_type = _header(headers, b"content-type")
         if not self._verifier.verify(headers, query, content_type, body):

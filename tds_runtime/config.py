@@ -149,7 +149,12 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 def schema(shape: type) -> dict[str, Any]:
     """JSON Schema of a configuration file, for editors."""
-    return msgspec.json.schema(_written_type(shape, {}))
+    return msgspec.json.schema(written(shape))
+
+
+def written(shape: Any) -> Any:
+    """A type as a file spells it: lengths of time and secrets are text, so that a schema can be made of it."""
+    return _written_type(shape, {})
 
 
 _WRITTEN: Mapping[type, Any] = {

@@ -27,6 +27,7 @@ from msgspec import Meta, Struct
 from starlette.types import ASGIApp
 
 from tds_runtime import logs
+from tds_runtime.clients import networks
 from tds_runtime.context import Context
 from tds_runtime.gate import Gate, Limits, Observe, allowed_hosts
 from tds_runtime.spec import actor
@@ -47,6 +48,8 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     body_timeout: from the headers to the last byte of the body; later is 408.
     keep_alive: an idle connection, or one that has not sent its headers, is closed after this time.
     grace: what a stop leaves to the requests in flight.
+    trusted_proxies: addresses and ranges whose `X-Forwarded-For` says who the client is; nobody else's is believed.
+    public_rate: requests a second of one client to public routes, twice as many at once; more is 429, 0 is no limit.
     """
 
     bind: str = "127.0.0.1:8001"
@@ -58,6 +61,11 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keep_alive: Duration = Duration("8s")
     grace: Duration = Duration("10s")
     backlog: Annotated[int, Meta(ge=1)] = 1024
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    public_rate: Annotated[int, Meta(ge=0)] = 500
+
+    def __post_init__(self) -> None:
+        networks(self.trusted_proxies)
 
     def limits(self) -> Limits:
         """What the gate needs of them."""

@@ -129,9 +129,9 @@ class _Writer:
         return [*first, *await self._stored(connection, deliveries[half:])]
 
 
-async def replay(database: Database, inbox_ids: Sequence[int], *, correlation_id: str = "") -> int:
+async def replay(connection: Connection | Database, inbox_ids: Sequence[int], *, correlation_id: str = "") -> int:
     """Enqueue again what was received before, the latest of each record; returns how many tasks that is."""
-    return int(await database.fetchval(sql.load("intake/replay"), sorted(inbox_ids), correlation_id))
+    return int(await connection.fetchval(sql.load("intake/replay"), sorted(inbox_ids), correlation_id))
 
 
 async def _store(database: Database, connection: Connection, deliveries: Sequence[Delivery]) -> list[Receipt]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from tds_runtime import columns, sql
-from tds_runtime.database import Database
+from tds_runtime.database import Connection, Database
 from tds_runtime.task import DeadLetter, Selection
 
 ALL = Selection()
@@ -51,19 +51,35 @@ class Oversight:
         """Count unresolved dead letters."""
         return int(await self.database.fetchval(sql.load("queue/count_dead"), *columns.of_selection(selection)))
 
-    async def retry_dead(self, selection: Selection, *, by: str, once: bool = False, limit: int = AT_A_TIME) -> int:
+    async def retry_dead(
+        self,
+        selection: Selection,
+        *,
+        by: str,
+        once: bool = False,
+        limit: int = AT_A_TIME,
+        connection: Connection | None = None,
+    ) -> int:
         """Put dead letters back into the queue, oldest first, one per record; returns how many.
 
         With `once` (the healer) a task gets one attempt and the retry is counted; else (a person) it starts from zero.
         """
         attempts = self._max_attempts - 1 if once else 0
         arguments = (*columns.of_selection(selection), limit, by, attempts, once)
-        return int(await self.database.fetchval(sql.load("queue/retry_dead"), *arguments))
+        return int(await (connection or self.database).fetchval(sql.load("queue/retry_dead"), *arguments))
 
-    async def discard_dead(self, selection: Selection, *, by: str, note: str = "", limit: int = AT_A_TIME) -> int:
+    async def discard_dead(
+        self,
+        selection: Selection,
+        *,
+        by: str,
+        note: str = "",
+        limit: int = AT_A_TIME,
+        connection: Connection | None = None,
+    ) -> int:
         """Give dead letters up: the tasks end as cancelled; returns how many."""
         arguments = (*columns.of_selection(selection), limit, by, note)
-        return int(await self.database.fetchval(sql.load("queue/discard_dead"), *arguments))
+        return int(await (connection or self.database).fetchval(sql.load("queue/discard_dead"), *arguments))
 
     async def cancel(self, selection: Selection, *, by: str, reason: str = "", limit: int = AT_A_TIME) -> int:
         """End waiting tasks as cancelled; what is in flight is not touched. Returns how many."""

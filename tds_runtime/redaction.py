@@ -38,12 +38,16 @@ class Redactor:
         found = {spelling for secret in secrets if len(secret) >= _SHORTEST for spelling in _spellings(secret)}
         self._spellings = sorted(found.union(self._spellings), key=len, reverse=True)
 
-    def text(self, text: str) -> str:
-        """The text with every known secret, and everything shaped like one, masked."""
+    def known(self, text: str) -> str:
+        """The text with every known secret masked; what only looks like one stays, so that JSON stays what it is."""
         for spelling in self._spellings:
             if spelling in text:
                 text = text.replace(spelling, MASK)
-        return _SECRET_TEXT.sub(_masked, text)
+        return text
+
+    def text(self, text: str) -> str:
+        """The text with every known secret, and everything shaped like one, masked."""
+        return _SECRET_TEXT.sub(_masked, self.known(text))
 
     def fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of an event as plain data, masked by key and by value, long texts cut."""

@@ -2,7 +2,14 @@
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["fixtures.clock", "fixtures.postgres", "fixtures.sandbox", "fixtures.daemon", "fixtures.mail"]
+pytest_plugins = [
+    "fixtures.clock",
+    "fixtures.postgres",
+    "fixtures.sandbox",
+    "fixtures.daemon",
+    "fixtures.mail",
+    "fixtures.site",
+]
 
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])

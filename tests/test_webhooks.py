@@ -19,6 +19,7 @@ from actors.zoho import entities
 from actors.zoho.naming import Names, kinds
 from actors.zoho.signature import sign
 from tds_runtime import problem
+from tds_runtime.clients import Clients
 from tds_runtime.errors import AskTimeout, CalleeStopped, DatabaseGone, MailboxFull, Unanswered
 from tds_runtime.gate import Gate, Limits
 from tds_runtime.intake import Delivery, Receipt, Store
@@ -73,10 +74,12 @@ class Writer:
 
 
 class Site:
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, clients: Clients | None = None, **options: Any) -> None:
         self.writer, self.metrics = Writer(), Metrics()
         settings = Options(**{"secrets": (Secret(SECRET),), "timeout": Duration(3), **options})
-        routes = webhooks.routes(self.writer, NAMES, settings, self.metrics, new_id=lambda: "the-correlation-id")
+        routes = webhooks.routes(
+            self.writer, NAMES, settings, self.metrics, clients=clients, new_id=lambda: "the-correlation-id"
+        )
         app = Starlette(routes=routes, exception_handlers=problem.handlers())
         self.gate = Gate(app, limits=Limits(), stopping=anyio.Event())
 
@@ -299,3 +302,18 @@ async def test_the_predecessors_header_can_be_configured(encoding: Any) -> None:
     digest = bytes.fromhex(sign(SECRET, body=content))
     spelled = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
     assert (await site.send("/api/tds/webhooks/products", content, **{"X-Zoho-Signature": spelled})).status_code == 200
+
+
+async def test_a_flood_is_cut_before_anything_is_verified() -> None:
+    """Beyond its rate a client is asked to come again, signed or not; nothing is stored, and it is counted."""
+    site = Site(clients=Clients(rate=1))
+    through = {"X-Forwarded-For": "203.0.113.9"}
+    document = {"item": {"item_id": "1", "name": "x"}}
+    answers = [await site.deliver("/api/tds/webhooks/products", document, **through) for _ in range(3)]
+    assert [one.status_code for one in answers] == [200, 200, 429]
+    assert (answers[-1].headers["retry-after"], answers[-1].headers["content-type"]) == (
+        "1",
+        "application/problem+json",
+    )
+    assert len(site.writer.deliveries) == 2
+    assert site.counted()["products", "limited"] == 1

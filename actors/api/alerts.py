@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,7 +13,7 @@ from actors.alerting import acting
 from actors.alerting.routing import Matchers, Silence
 from actors.api import audit
 from actors.api.authentication import Caller
-from actors.api.endpoints import LARGEST_ID, LONGEST_PAGE, Endpoint, answer, flag, number, read, text
+from actors.api.endpoints import LARGEST_ID, LONGEST_PAGE, Endpoint, Id, Limit, Said, answer, parameters, path_id, read
 from actors.api.services import Services
 from tds_runtime.problem import Refusal
 from tds_runtime.values import Duration
@@ -21,7 +21,15 @@ from tds_runtime.values import Duration
 PATH = "/api/bff/tds/alerts"
 LONGEST = Duration("400d")
 
-Reason = Annotated[str, Meta(min_length=1, max_length=500)]
+
+class Which(Struct, frozen=True, kw_only=True):
+    """Which alerts, those below `before`; resolved ones only with `all`."""
+
+    limit: Limit | None = None
+    before: Id = LARGEST_ID
+    all: bool = False
+    type: str | None = None
+    severity: str | None = None
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -36,7 +44,7 @@ class Page(Struct, frozen=True, kw_only=True):
 class Acknowledge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is being done, and for how long nobody else has to be told (`"4h"`; `[alerter] acknowledged_for`)."""
 
-    reason: Reason
+    reason: Said
     expires: str = ""
 
 
@@ -51,7 +59,7 @@ class Acknowledged(Struct, frozen=True, kw_only=True):
 class NewSilence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of which alerts nobody is told, for how long, and why. All of them only when that is said: `all`."""
 
-    reason: Reason
+    reason: Said
     expires: str
     matchers: Matchers = Matchers()
     all: bool = False
@@ -60,7 +68,20 @@ class NewSilence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class End(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why."""
 
-    reason: Reason = "by hand"
+    reason: Said = "by hand"
+
+
+class WhichSilences(Struct, frozen=True):
+    """Also those that are over."""
+
+    over: bool = False
+
+
+class Expired(Struct, frozen=True):
+    """A silence that is over now."""
+
+    id: int
+    status: Literal["expired"] = "expired"
 
 
 class Silences(Struct, frozen=True):
@@ -73,17 +94,16 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
     """Reading, acknowledging, silencing."""
     alerts = _Alerts(services)
     return (
-        Endpoint(method="GET", path=PATH, role="viewer", handler=alerts.page, summary="Alerts"),
+        *_reading(alerts),
         Endpoint(
-            method="GET",
-            path="/api/tds/monitoring/alerts",
-            role="viewer",
-            handler=alerts.page,
-            summary="Alerts, for monitors",
-        ),
-        Endpoint(method="GET", path=f"{PATH}/silences", role="viewer", handler=alerts.silences, summary="Silences"),
-        Endpoint(
-            method="POST", path=f"{PATH}/silences", role="operator", handler=alerts.silence, summary="Silence alerts"
+            method="POST",
+            path=f"{PATH}/silences",
+            role="operator",
+            handler=alerts.silence,
+            summary="Silence alerts",
+            body=NewSilence,
+            result=Silence,
+            status=201,
         ),
         Endpoint(
             method="POST",
@@ -91,14 +111,44 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             role="operator",
             handler=alerts.unsilence,
             summary="End a silence",
+            body=End,
+            result=Expired,
         ),
-        Endpoint(method="GET", path=f"{PATH}/{{id:int}}", role="viewer", handler=alerts.one, summary="One alert"),
         Endpoint(
             method="POST",
             path=f"{PATH}/{{id:int}}/acknowledge",
             role="operator",
             handler=alerts.acknowledge,
             summary="Acknowledge an alert",
+            body=Acknowledge,
+            result=Acknowledged,
+        ),
+    )
+
+
+def _reading(alerts: _Alerts) -> tuple[Endpoint, ...]:
+    pages = tuple(
+        Endpoint(method="GET", path=path, role="viewer", handler=alerts.page, summary=summary, query=Which, result=Page)
+        for path, summary in ((PATH, "Alerts"), ("/api/tds/monitoring/alerts", "Alerts, for monitors"))
+    )
+    return (
+        *pages,
+        Endpoint(
+            method="GET",
+            path=f"{PATH}/silences",
+            role="viewer",
+            handler=alerts.silences,
+            summary="Silences",
+            query=WhichSilences,
+            result=Silences,
+        ),
+        Endpoint(
+            method="GET",
+            path=f"{PATH}/{{id:int}}",
+            role="viewer",
+            handler=alerts.one,
+            summary="One alert",
+            result=dict[str, Any],
         ),
     )
 
@@ -109,28 +159,28 @@ class _Alerts:
         self._acknowledged_for = services.acknowledged_for
 
     async def page(self, request: Request, _caller: Caller) -> Response:
-        limit = number(request, "limit", self._page, most=LONGEST_PAGE)
-        before = number(request, "before", LARGEST_ID)
+        wanted = parameters(request, Which)
+        limit = wanted.limit or self._page
         found = await acting.listed(
             self._database,
-            resolved=flag(request, "all"),
+            resolved=wanted.all,
             limit=limit,
-            before=before,
-            alert_type=text(request, "type"),
-            severity=text(request, "severity"),
+            before=wanted.before,
+            alert_type=wanted.type,
+            severity=wanted.severity,
         )
         following = found[-1]["id"] if len(found) == limit else None
         return answer(Page(alerts=found, count=len(found), next=following, timestamp=datetime.now(UTC)))
 
     async def one(self, request: Request, _caller: Caller) -> Response:
-        alert = _id(request)
+        alert = path_id(request)
         found = await acting.read(self._database, alert, LONGEST_PAGE) if alert else None
         if found is None:
             raise Refusal(404, "There is no alert of this id.")
         return answer(found)
 
     async def acknowledge(self, request: Request, caller: Caller) -> Response:
-        wanted, alert = read(request, Acknowledge), _id(request)
+        wanted, alert = read(request, Acknowledge), path_id(request)
         seconds = _seconds(wanted.expires) if wanted.expires else self._acknowledged_for
         async with self._database.transaction() as connection:
             until = None
@@ -146,7 +196,7 @@ class _Alerts:
         return answer(Acknowledged(id=alert, acknowledged_by=caller.name, acknowledged_until=until))
 
     async def silences(self, request: Request, _caller: Caller) -> Response:
-        return answer(Silences(await acting.silences(self._database, over=flag(request, "over"))))
+        return answer(Silences(await acting.silences(self._database, over=parameters(request, WhichSilences).over)))
 
     async def silence(self, request: Request, caller: Caller) -> Response:
         wanted = read(request, NewSilence)
@@ -164,18 +214,12 @@ class _Alerts:
         return answer(made, 201)
 
     async def unsilence(self, request: Request, caller: Caller) -> Response:
-        reason, silence = read(request, End).reason, _id(request)
+        reason, silence = read(request, End).reason, path_id(request)
         async with self._database.transaction() as connection:
             if not silence or not await acting.unsilence(connection, silence):
                 raise Refusal(404, "There is no silence of this id that is not over.")
             await audit.note(connection, caller, "silence.expire", reason=reason, detail={"silence": silence})
-        return answer({"id": silence, "status": "expired"})
-
-
-def _id(request: Request) -> int:
-    """The id of the path; 0 for one that no row can have."""
-    found: int = request.path_params["id"]
-    return found if found <= LARGEST_ID else 0
+        return answer(Expired(silence))
 
 
 def _seconds(words: str) -> Duration:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from starlette.requests import Request
 
-from tds_runtime import sql
+from tds_runtime import logs, sql
+from tds_runtime.clients import Clients, Throttle
 from tds_runtime.database import Database
 from tds_runtime.errors import Outage
 from tds_runtime.gate import is_loopback
@@ -41,11 +43,13 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokens: by the name that the audit trail shows; beside those that `tds-runtime token create` makes.
     wait: how long a request with `?wait=true` may wait for its run.
     page: entries of a list when the request does not say.
+    refused_logins: wrong tokens a minute of one client; then it is told to wait, whatever it sends.
     """
 
     tokens: dict[str, Token] = {}
     wait: Duration = Duration("10m")
-    page: int = 100
+    page: Annotated[int, Meta(ge=1, le=1000)] = 100
+    refused_logins: Annotated[int, Meta(ge=1)] = 10
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -64,8 +68,9 @@ class Caller(Struct, frozen=True, kw_only=True):
 class Authentication:
     """Finds the caller of a request."""
 
-    def __init__(self, database: Database, options: Options) -> None:
-        self._database = database
+    def __init__(self, database: Database, options: Options, clients: Clients) -> None:
+        self._database, self._clients = database, clients
+        self._refusals = Throttle(options.refused_logins / 60, options.refused_logins)
         self._configured = {
             _digest(token.token): Caller(name=name, role=token.role) for name, token in options.tokens.items()
         }
@@ -90,8 +95,15 @@ class Authentication:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             return None
+        client = self._clients.name(request.scope)
+        if wait := self._refusals.wait(client):
+            raise too_often(wait, "Too many wrong tokens came from here.")
         digest = _digest(token.strip())
-        return self._from_configuration(digest) or await self._from_database(digest)
+        caller = self._from_configuration(digest) or await self._from_database(digest)
+        if caller is None:
+            self._refusals.take(client)
+            logs.get("api").warning("login.refused", client=client, path=request.url.path)
+        return caller
 
     def _from_configuration(self, digest: bytes) -> Caller | None:
         found = None
@@ -105,6 +117,11 @@ class Authentication:
         if row is None or not hmac.compare_digest(row["digest"], digest):
             return None
         return Caller(name=row["name"], role=row["role"])
+
+
+def too_often(wait: float, detail: str) -> Refusal:
+    """What a client is told that comes too often; `wait` is in seconds."""
+    return Refusal(429, detail, headers={"Retry-After": str(math.ceil(wait))})
 
 
 def _digest(token: str) -> bytes:

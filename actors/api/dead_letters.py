@@ -1,25 +1,26 @@
-"""The dead letters: what was given up and why, and how it gets another chance."""
+"""The dead letters: what was given up and why, how it gets another chance, and how it is let go."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from actors import jobs
 from actors.api import audit
 from actors.api.authentication import Caller
-from actors.api.endpoints import LARGEST_ID, LONGEST_PAGE, Endpoint, answer, number, read, text
+from actors.api.bulk import Bulk, Counted, Ids, Order
+from actors.api.endpoints import LARGEST_ID, Because, Endpoint, Id, Limit, Said, answer, parameters, path_id, read
+from actors.api.following import Patience
 from actors.api.services import Services
+from actors.jobs import Job
 from tds_runtime.problem import Refusal
 from tds_runtime.queue import DeadLetter, Selection
 
 PATH = "/api/bff/tds/dead-letter"
-
-Reason = Annotated[str, Meta(min_length=1, max_length=500)]
-Id = Annotated[int, Meta(ge=1, le=LARGEST_ID)]
+GONE = "There is no unresolved dead letter of this id."
 
 
 class Letter(Struct, frozen=True, kw_only=True):
@@ -47,25 +48,43 @@ class Page(Struct, frozen=True, kw_only=True):
     total: int
 
 
-class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which dead letters are retried, and why.
+class Which(Struct, frozen=True, kw_only=True):
+    """Which dead letters, those below `before`."""
 
-    With `dry_run` they are only counted. A filter must be given, `all` is one: nobody retries everything by accident.
-    """
-
-    reason: Reason
-    ids: Annotated[tuple[Id, ...], Meta(max_length=LONGEST_PAGE)] | None = None
+    limit: Limit | None = None
+    before: Id = LARGEST_ID
     entity_type: str | None = None
+    source_entity_id: str | None = None
     error_code: str | None = None
-    all: bool = False
-    dry_run: bool = False
-    limit: Annotated[int, Meta(ge=1, le=LONGEST_PAGE)] = LONGEST_PAGE
 
 
-class RetryOne(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why."""
+class Many(Order, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters are retried or discarded, and why; `since` and `until` are of their burial."""
 
-    reason: Reason = "by hand"
+    ids: Ids | None = None
+    entity_type: str | None = None
+    source_entity_id: str | None = None
+    error_code: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def selection(self) -> jobs.Selection:
+        """The filter of it."""
+        return jobs.Selection(
+            ids=self.ids,
+            entity_type=self.entity_type,
+            source_entity_id=self.source_entity_id,
+            error_code=self.error_code,
+            since=self.since,
+            until=self.until,
+        )
+
+
+class Why(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why it is let go."""
+
+    reason: Said
 
 
 class Retried(Struct, frozen=True):
@@ -75,18 +94,68 @@ class Retried(Struct, frozen=True):
     retried: int
 
 
+class Discarded(Struct, frozen=True):
+    """How many matched before, and how many were let go."""
+
+    matched: int
+    discarded: int
+
+
 def endpoints(services: Services) -> tuple[Endpoint, ...]:
-    """The list, and retrying one or many of it."""
+    """The list; retrying and discarding one of it or many."""
     letters = _Letters(services)
+    one = f"{PATH}/{{id:int}}"
     return (
-        Endpoint(method="GET", path=PATH, role="viewer", handler=letters.page, summary="Dead letters"),
-        Endpoint(method="POST", path=f"{PATH}/retry", role="operator", handler=letters.retry, summary="Retry many"),
+        Endpoint(
+            method="GET",
+            path=PATH,
+            role="viewer",
+            handler=letters.page,
+            summary="Dead letters",
+            query=Which,
+            result=Page,
+        ),
         Endpoint(
             method="POST",
-            path=f"{PATH}/{{id:int}}/retry",
+            path=f"{PATH}/retry",
+            role="operator",
+            handler=letters.retry,
+            summary="Retry many",
+            body=Many,
+            query=Patience,
+            result=(Job, Counted),
+            also={202: Job},
+            refuses=(409,),
+        ),
+        Endpoint(
+            method="POST",
+            path=f"{PATH}/discard",
+            role="operator",
+            handler=letters.discard,
+            summary="Discard many",
+            body=Many,
+            query=Patience,
+            result=(Job, Counted),
+            also={202: Job},
+            refuses=(409,),
+        ),
+        Endpoint(
+            method="POST",
+            path=f"{one}/retry",
             role="operator",
             handler=letters.retry_one,
             summary="Retry one",
+            body=Because,
+            result=Retried,
+        ),
+        Endpoint(
+            method="POST",
+            path=f"{one}/discard",
+            role="operator",
+            handler=letters.discard_one,
+            summary="Discard one",
+            body=Why,
+            result=Discarded,
         ),
     )
 
@@ -94,40 +163,48 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
 class _Letters:
     def __init__(self, services: Services) -> None:
         self._database, self._queue, self._page = services.database, services.queue, services.options.page
+        self._bulk = Bulk(services)
 
     async def page(self, request: Request, _caller: Caller) -> Response:
-        limit = number(request, "limit", self._page, most=LONGEST_PAGE)
-        before = number(request, "before", LARGEST_ID)
+        wanted = parameters(request, Which)
+        limit = wanted.limit or self._page
         chosen = Selection(
-            entity_type=text(request, "entity_type"),
-            source_entity_id=text(request, "source_entity_id"),
-            error_code=text(request, "error_code"),
+            entity_type=wanted.entity_type,
+            source_entity_id=wanted.source_entity_id,
+            error_code=wanted.error_code,
         )
-        found = await self._queue.dead_letters(chosen, before=before, limit=limit)
+        found = await self._queue.dead_letters(chosen, before=wanted.before, limit=limit)
         following = found[-1].id if len(found) == limit else None
         total = await self._queue.count_dead(chosen)
         return answer(Page(items=tuple(map(_shown, found)), next=following, total=total))
 
     async def retry(self, request: Request, caller: Caller) -> Response:
-        wanted = read(request, Retry)
-        if not (wanted.all or wanted.ids is not None or wanted.entity_type or wanted.error_code):
-            raise Refusal(422, "Name ids, an entity_type or an error_code, or say all.")
-        chosen = Selection(ids=wanted.ids, entity_type=wanted.entity_type, error_code=wanted.error_code)
-        matched = await self._queue.count_dead(chosen)
-        if wanted.dry_run:
-            return answer(Retried(matched, 0))
-        await audit.note(self._database, caller, "dead_letter.retry", reason=wanted.reason, detail=wanted)
-        retried = await self._queue.retry_dead(chosen, by=caller.name, limit=wanted.limit)
-        return answer(Retried(matched, retried))
+        wanted = read(request, Many)
+        return await self._bulk.ask(request, caller, "dead_letter.retry", wanted.selection, wanted)
+
+    async def discard(self, request: Request, caller: Caller) -> Response:
+        wanted = read(request, Many)
+        return await self._bulk.ask(request, caller, "dead_letter.discard", wanted.selection, wanted)
 
     async def retry_one(self, request: Request, caller: Caller) -> Response:
-        letter = request.path_params["id"]
-        reason = read(request, RetryOne).reason
-        chosen = Selection(ids=(letter,))
-        if letter > LARGEST_ID or not await self._queue.count_dead(chosen):
-            raise Refusal(404, "There is no unresolved dead letter of this id.")
-        await audit.note(self._database, caller, "dead_letter.retry", reason=reason, detail={"ids": [letter]})
-        return answer(Retried(1, await self._queue.retry_dead(chosen, by=caller.name)))
+        reason, letter = read(request, Because).reason, path_id(request)
+        async with self._database.transaction() as connection:
+            retried = await self._queue.retry_dead(Selection(ids=(letter,)), by=caller.name, connection=connection)
+            if not retried:
+                raise Refusal(404, GONE)
+            await audit.note(connection, caller, "dead_letter.retry", reason=reason, detail={"ids": [letter]})
+        return answer(Retried(1, retried))
+
+    async def discard_one(self, request: Request, caller: Caller) -> Response:
+        reason, letter = read(request, Why).reason, path_id(request)
+        async with self._database.transaction() as connection:
+            discarded = await self._queue.discard_dead(
+                Selection(ids=(letter,)), by=caller.name, note=reason, connection=connection
+            )
+            if not discarded:
+                raise Refusal(404, GONE)
+            await audit.note(connection, caller, "dead_letter.discard", reason=reason, detail={"ids": [letter]})
+        return answer(Discarded(1, discarded))
 
 
 def _shown(letter: DeadLetter) -> Letter:

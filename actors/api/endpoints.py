@@ -2,45 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.api.authentication import Caller, Role
+from tds_runtime import decoding
 from tds_runtime.gate import BODY
 from tds_runtime.problem import Refusal
+from tds_runtime.values import Duration
 
 T = TypeVar("T")
 
 LONGEST_PAGE = 1000
 LARGEST_ID = 2**63 - 1
 
+Id = Annotated[int, Meta(ge=1, le=LARGEST_ID)]
+Limit = Annotated[int, Meta(ge=1, le=LONGEST_PAGE)]
+Reason = Annotated[str, Meta(max_length=500)]
+Said = Annotated[str, Meta(min_length=1, max_length=500)]
+"""A reason that has to be given."""
+
 Handler = Callable[[Request, Caller], Awaitable[Response]]
 
-_encode = msgspec.json.Encoder().encode
+
+def _plain(value: object) -> str:
+    """What JSON has no type for: lengths of time as they are written in a configuration."""
+    if isinstance(value, Duration):
+        return str(value)
+    raise NotImplementedError(type(value).__name__)
 
 
-class Endpoint(Struct, frozen=True, kw_only=True):
-    """One line of the route table.
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
-    `body`, `query` and `result` are the types that decode the body, read the query (one field a parameter) and
-    encode the answer; `status` is that of an answer that is no refusal.
+
+class Because(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why."""
+
+    reason: Reason = "by hand"
+
+
+class Description(Struct, frozen=True, kw_only=True):
+    """What `/openapi.json` says of a route.
+
+    Attributes:
+        body: the type that decodes the body; an empty body is `{}`.
+        query: the type that decodes the query, one field a parameter.
+        result: the type of the answer; several where the caller decides how much is shown. None is any JSON.
+        status: of an answer that is no refusal.
+        also: types of the answer under other statuses that are no refusals, such as 202 for what goes on.
+        refuses: statuses of refusals beside those that every route of its kind has.
+        media_type: of the answer.
     """
 
     method: str
     path: str
     role: Role
-    handler: Handler
     summary: str
     body: type[Struct] | None = None
     query: type[Struct] | None = None
     result: Any = None
     status: int = 200
+    also: Mapping[int, Any] = {}
+    refuses: tuple[int, ...] = ()
+    media_type: str = "application/json"
+
+
+class Endpoint(Description, frozen=True, kw_only=True):
+    """One line of the route table."""
+
+    handler: Handler
 
 
 def answer(value: object, status: int = 200, *, background: BackgroundTask | None = None) -> Response:
@@ -61,6 +97,41 @@ def read(request: Request, kind: type[T]) -> T:
         raise Refusal(400, "The body is not JSON.") from error
 
 
+def parameters(request: Request, kind: type[T]) -> T:
+    """The query as a `kind`; an empty parameter is as good as none. `Refusal` 422 that names what is wrong."""
+    given = {name: value for name, value in request.query_params.items() if value}
+    for name, value in given.items():
+        if not value.isprintable():
+            raise Refusal(422, f"{name} has characters that no value here has.")
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refusal(422, "The query does not say what it should.", errors=(_of_parameter(error, kind),)) from error
+
+
+def path_id(request: Request, name: str = "id") -> int:
+    """The number in the path; 0 for one that no row can have."""
+    found: int = request.path_params[name]
+    return found if found <= LARGEST_ID else 0
+
+
+def _of_parameter(error: msgspec.ValidationError, kind: Any) -> str:
+    """The decoder's sentence, with the parameter's name before it and what it may be behind it."""
+    sentence, _, name = str(error).removesuffix("`").partition(" - at `$.")
+    if not name:
+        return sentence
+    choices = _choices(decoding.field_type(kind, (name,)))
+    known = f"; one of {', '.join(choices)}" if choices else ""
+    return f"{name}: {sentence[:1].lower()}{sentence[1:]}{known}"
+
+
+def _choices(shape: Any) -> tuple[str, ...]:
+    """What a parameter of fixed words may be."""
+    if get_origin(shape) is Literal:
+        return get_args(shape)
+    return next((found for inner in get_args(shape) if (found := _choices(inner))), ())
+
+
 def number(request: Request, name: str, default: int, *, most: int = LARGEST_ID) -> int:
     """A whole number from the query, between 1 and `most`."""
     text = request.query_params.get(name)
@@ -69,11 +140,6 @@ def number(request: Request, name: str, default: int, *, most: int = LARGEST_ID)
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:20]) <= most:
         raise Refusal(422, f"{name} is a number from 1 to {most}.")
     return int(text)
-
-
-def flag(request: Request, name: str) -> bool:
-    """Whether a query parameter says yes."""
-    return request.query_params.get(name, "").lower() in {"1", "true", "yes"}
 
 
 def text(request: Request, name: str) -> str | None:

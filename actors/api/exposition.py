@@ -20,4 +20,14 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             raise Refusal(401, "A valid bearer token is needed.", headers=CHALLENGE)
         return Response(services.metrics.exposition(), media_type=CONTENT_TYPE)
 
-    return (Endpoint(method="GET", path="/metrics", role="public", handler=metrics, summary="Metrics"),)
+    return (
+        Endpoint(
+            method="GET",
+            path="/metrics",
+            role="public",
+            handler=metrics,
+            summary="Metrics",
+            refuses=(401,),
+            media_type=CONTENT_TYPE,
+        ),
+    )

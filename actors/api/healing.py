@@ -9,22 +9,16 @@ from starlette.responses import Response
 
 from actors.api import audit
 from actors.api.authentication import Caller
-from actors.api.endpoints import Endpoint, answer, read
+from actors.api.endpoints import Because, Endpoint, answer, read
 from actors.api.services import Services
 from actors.condition import Thresholds
-from actors.messages import Heal
+from actors.messages import Heal, Healed
 from tds_runtime import sql
 from tds_runtime.errors import NoAnswer, Undeliverable
 from tds_runtime.problem import Refusal
 
 PATH = "/api/bff/tds/auto-healing"
 PATIENCE = 60.0
-
-
-class Round(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why."""
-
-    reason: str = "by hand"
 
 
 class Totals(Struct, frozen=True, kw_only=True):
@@ -48,7 +42,7 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
     """Running it and reading it."""
 
     async def run(request: Request, caller: Caller) -> Response:
-        reason = read(request, Round).reason
+        reason = read(request, Because).reason
         await audit.note(services.database, caller, "healer.run", reason=reason)
         try:
             return answer(await services.healer.ask(Heal(), timeout=PATIENCE))
@@ -66,6 +60,16 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
         )
 
     return (
-        Endpoint(method="POST", path=f"{PATH}/run", role="operator", handler=run, summary="Heal now"),
-        Endpoint(method="GET", path=f"{PATH}/stats", role="viewer", handler=stats, summary="What was healed"),
+        Endpoint(
+            method="POST",
+            path=f"{PATH}/run",
+            role="operator",
+            handler=run,
+            summary="Heal now",
+            body=Because,
+            result=Healed,
+        ),
+        Endpoint(
+            method="GET", path=f"{PATH}/stats", role="viewer", handler=stats, summary="What was healed", result=Healings
+        ),
     )

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import anyio
-import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
@@ -89,6 +88,12 @@ class Verdict(Struct, frozen=True, kw_only=True):
     timestamp: datetime
 
 
+class Gone(Verdict, frozen=True, kw_only=True):
+    """What an insider is told when nothing can be counted: the kind of outage."""
+
+    error: str
+
+
 class Ready(Struct, frozen=True, kw_only=True):
     """Whether deliveries are taken, and what stands against it."""
 
@@ -101,15 +106,33 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
     """All of them are open; the caller decides how much is shown."""
     probes = _Probes(services)
     return (
-        Endpoint(method="GET", path="/livez", role="public", handler=probes.alive, summary="Liveness"),
-        Endpoint(method="GET", path="/readyz", role="public", handler=probes.ready, summary="Readiness"),
-        Endpoint(method="GET", path="/health", role="public", handler=probes.health, summary="Health"),
+        Endpoint(method="GET", path="/livez", role="public", handler=probes.alive, summary="Liveness", result=Verdict),
+        Endpoint(
+            method="GET",
+            path="/readyz",
+            role="public",
+            handler=probes.ready,
+            summary="Readiness",
+            result=(Ready, Verdict),
+            also={UNAVAILABLE: (Ready, Verdict)},
+        ),
+        Endpoint(
+            method="GET",
+            path="/health",
+            role="public",
+            handler=probes.health,
+            summary="Health",
+            result=(Health, Verdict),
+            also={UNAVAILABLE: (Gone, Verdict)},
+        ),
         Endpoint(
             method="GET",
             path="/api/tds/monitoring/health",
             role="public",
             handler=probes.health,
             summary="Health of queue and sync",
+            result=(Health, Verdict),
+            also={UNAVAILABLE: (Gone, Verdict)},
         ),
         Endpoint(
             method="GET",
@@ -117,6 +140,8 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             role="public",
             handler=probes.webhooks,
             summary="Health of the intake",
+            result=(WebhookHealth, Verdict),
+            also={UNAVAILABLE: (Gone, Verdict)},
         ),
     )
 
@@ -226,10 +251,9 @@ async def storable(database: Database) -> bool:
 
 
 def _gone(error: Outage, caller: Caller) -> Response:
-    verdict = msgspec.to_builtins(Verdict(status="error", timestamp=_now()))
     if caller.sees_all:
-        verdict["error"] = type(error).__name__
-    return answer(verdict, UNAVAILABLE)
+        return answer(Gone(status="error", timestamp=_now(), error=type(error).__name__), UNAVAILABLE)
+    return answer(Verdict(status="error", timestamp=_now()), UNAVAILABLE)
 
 
 def _now() -> datetime:

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
-import anyio
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.api import audit
+from actors.api import audit, following
 from actors.api.authentication import Caller
-from actors.api.endpoints import LARGEST_ID, LONGEST_PAGE, Endpoint, answer, flag, number, read, text
+from actors.api.endpoints import (
+    LARGEST_ID,
+    LONGEST_PAGE,
+    Because,
+    Endpoint,
+    Id,
+    Limit,
+    Reason,
+    answer,
+    parameters,
+    path_id,
+    read,
+)
+from actors.api.following import Patience
 from actors.api.services import Services
 from actors.zoho.entities import Entities
 from tds_runtime import runs
-from tds_runtime.gate import STOPPING
 from tds_runtime.mailbox import CORRELATION
 from tds_runtime.problem import Refusal
 from tds_runtime.runs import EVERYTHING, Kind, Line, Run, Status
 
 PREFIX = "/api/zoho/bulk-sync"
-POLL = 0.2
+PATH = "/api/bff/tds/runs"
 
 Aim = tuple[str, Kind]
 
@@ -33,7 +44,7 @@ class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     kind: Literal["full", "incremental"] | None = None
-    reason: str = ""
+    reason: Reason = ""
     plan: bool = False
     insist: bool = False
 
@@ -41,6 +52,16 @@ class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def args(self) -> dict[str, Any]:
         """What of it the run is to know."""
         return {name: True for name, wanted in (("plan", self.plan), ("insist", self.insist)) if wanted}
+
+
+class Which(Struct, frozen=True, kw_only=True):
+    """Which runs, those below `before`."""
+
+    limit: Limit | None = None
+    before: Id = LARGEST_ID
+    entity_type: str | None = None
+    kind: Kind | None = None
+    status: Status | None = None
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -87,12 +108,36 @@ class Whole(Struct, frozen=True, kw_only=True):
 
 def endpoints(services: Services) -> tuple[Endpoint, ...]:
     """Asking and following."""
-    pulls = _Pulls(services)
+    pulls = Pulls(services)
     return (
-        Endpoint(method="GET", path=f"{PREFIX}/status", role="viewer", handler=pulls.status, summary="Pulls"),
-        Endpoint(method="POST", path=f"{PREFIX}/{{what}}", role="operator", handler=pulls.ask, summary="Pull"),
-        Endpoint(method="GET", path="/api/bff/tds/runs", role="viewer", handler=pulls.page, summary="Runs"),
-        Endpoint(method="GET", path="/api/bff/tds/runs/{id:int}", role="viewer", handler=pulls.one, summary="Run"),
+        Endpoint(
+            method="GET", path=f"{PREFIX}/status", role="viewer", handler=pulls.status, summary="Pulls", result=Runs
+        ),
+        Endpoint(
+            method="POST",
+            path=f"{PREFIX}/{{what}}",
+            role="operator",
+            handler=pulls.ask,
+            summary="Pull",
+            body=Wish,
+            query=Patience,
+            result=Outcome,
+            also={202: Outcome},
+        ),
+        Endpoint(method="GET", path=PATH, role="viewer", handler=pulls.page, summary="Runs", query=Which, result=Page),
+        Endpoint(
+            method="GET", path=f"{PATH}/{{id:int}}", role="viewer", handler=pulls.one, summary="Run", result=Whole
+        ),
+        Endpoint(
+            method="POST",
+            path=f"{PATH}/{{id:int}}/cancel",
+            role="operator",
+            handler=pulls.cancel,
+            summary="Stop a run",
+            body=Because,
+            result=Outcome,
+            refuses=(409,),
+        ),
     )
 
 
@@ -133,7 +178,9 @@ def outcome(run: Run, children: list[Run]) -> Outcome:
     )
 
 
-class _Pulls:
+class Pulls:
+    """What is done about runs."""
+
     def __init__(self, services: Services) -> None:
         self._services, self._database = services, services.database
         self._aims = aims(services.entities)
@@ -142,14 +189,17 @@ class _Pulls:
         aim = self._aims.get(request.path_params["what"])
         if aim is None:
             raise Refusal(404, "There is nothing of this name to pull.", errors=tuple(sorted(self._aims)))
-        wish = read(request, Wish)
+        return await self.begin(request, caller, aim, read(request, Wish), parameters(request, Patience))
+
+    async def begin(self, request: Request, caller: Caller, aim: Aim, wish: Wish, patience: Patience) -> Response:
+        """Ask for a run, wait for it where that was wished, and answer where it is."""
         kind = wish.kind or aim[1]
         if wish.plan and kind not in ("full", "price_list"):
             raise Refusal(422, "Only a full pull has a plan.")
         run_id = await self._request(aim[0], kind, wish, caller)
         self._services.wake_pull()
-        if flag(request, "wait") or wish.plan:
-            await self._wait(run_id, request.scope[STOPPING])
+        if patience.wait or wish.plan:
+            await following.until(lambda: self._ended(run_id), request, self._services.options.wait)
         found = await self._outcome(run_id)
         return answer(found, 202 if found.status in ("pending", "running") else 200)
 
@@ -160,25 +210,32 @@ class _Pulls:
         return answer(Runs(running=tuple(running), pending=tuple(pending), recent=tuple(recent)))
 
     async def page(self, request: Request, _caller: Caller) -> Response:
-        limit = number(request, "limit", self._services.options.page, most=LONGEST_PAGE)
+        wanted = parameters(request, Which)
+        limit = wanted.limit or self._services.options.page
         found = await runs.recent(
             self._database,
-            before=number(request, "before", LARGEST_ID),
-            entity_type=text(request, "entity_type"),
-            kind=cast("Kind | None", _one_of(request, "kind", get_args(Kind))),
-            status=cast("Status | None", _one_of(request, "status", get_args(Status))),
+            before=wanted.before,
+            entity_type=wanted.entity_type,
+            kind=wanted.kind,
+            status=wanted.status,
             limit=limit,
         )
         return answer(Page(items=tuple(found), next=found[-1].id if len(found) == limit else None))
 
     async def one(self, request: Request, _caller: Caller) -> Response:
-        run_id = request.path_params["id"]
-        run = await runs.read(self._database, run_id) if run_id <= LARGEST_ID else None
-        if run is None:
-            raise Refusal(404, "There is no such run.")
-        parts = await runs.children(self._database, run_id)
-        log = await runs.lines(self._database, run_id)
+        run = await self._read(path_id(request))
+        parts = await runs.children(self._database, run.id)
+        log = await runs.lines(self._database, run.id)
         return answer(Whole(run=run, runs=tuple(parts), log=tuple(log)))
+
+    async def cancel(self, request: Request, caller: Caller) -> Response:
+        reason, run_id = read(request, Because).reason, path_id(request)
+        run = await self._read(run_id)
+        async with self._database.transaction() as connection:
+            if not await runs.cancel(connection, run_id, f"{caller.name}: {reason}"):
+                raise Refusal(409, "The run has ended already.")
+            await audit.note(connection, caller, "run.cancel", reason=reason, entity=run.entity_type, run_id=run_id)
+        return answer(await self._outcome(run_id))
 
     async def _request(self, entity: str, kind: Kind, wish: Wish, caller: Caller) -> int:
         async with self._database.transaction() as connection:
@@ -191,12 +248,8 @@ class _Pulls:
             )
         return run_id
 
-    async def _wait(self, run_id: int, stopping: anyio.Event) -> None:
-        """Until the run has ended, the patience has, or the daemon stops."""
-        with anyio.move_on_after(self._services.options.wait):
-            while not stopping.is_set() and not (await self._read(run_id)).ended:
-                with anyio.move_on_after(POLL):
-                    await stopping.wait()
+    async def _ended(self, run_id: int) -> bool:
+        return (await self._read(run_id)).ended
 
     async def _outcome(self, run_id: int) -> Outcome:
         return outcome(await self._read(run_id), await runs.children(self._database, run_id))
@@ -204,12 +257,5 @@ class _Pulls:
     async def _read(self, run_id: int) -> Run:
         run = await runs.read(self._database, run_id)
         if run is None:
-            raise Refusal(404, "The run is gone.")
+            raise Refusal(404, "There is no such run.")
         return run
-
-
-def _one_of(request: Request, name: str, known: tuple[str, ...]) -> str | None:
-    value = text(request, name)
-    if value is not None and value not in known:
-        raise Refusal(422, f"{name} is one of {', '.join(known)}.")
-    return value

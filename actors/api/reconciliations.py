@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast, get_args
-
-from msgspec import Meta, Struct
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from actors import reports
 from actors.api import audit
 from actors.api.authentication import Caller
-from actors.api.endpoints import LARGEST_ID, LONGEST_PAGE, Endpoint, answer, number, read, text
+from actors.api.endpoints import LARGEST_ID, Endpoint, Id, Limit, Reason, answer, parameters, path_id, read
 from actors.api.services import Services
 from actors.reports import EVERYTHING, Depth, Finding, Kind, Report, Result, Status
 from tds_runtime.mailbox import CORRELATION
 from tds_runtime.problem import Refusal
 
 PATH = "/api/bff/tds/reconciliations"
-
-Reason = Annotated[str, Meta(max_length=500)]
 
 
 class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,6 +31,25 @@ class Cancel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why."""
 
     reason: Reason = ""
+
+
+class Which(Struct, frozen=True, kw_only=True):
+    """Which reports, those below `before`."""
+
+    limit: Limit | None = None
+    before: Id = LARGEST_ID
+    entity_type: str | None = None
+    status: Status | None = None
+
+
+class WhichFindings(Struct, frozen=True, kw_only=True):
+    """Which findings, those behind `after`, the `next` of an earlier answer."""
+
+    limit: Limit | None = None
+    after: str = ""
+    entity_type: str | None = None
+    kind: Kind | None = None
+    record: str | None = None
 
 
 class Reports(Struct, frozen=True, kw_only=True):
@@ -58,10 +73,45 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
     found = _Reconciliations(services)
     one = f"{PATH}/{{id:int}}"
     return (
-        Endpoint(method="GET", path=PATH, role="viewer", handler=found.page, summary="Comparisons"),
-        Endpoint(method="POST", path=PATH, role="operator", handler=found.ask, summary="Compare"),
-        Endpoint(method="GET", path=one, role="viewer", handler=found.one, summary="Comparison"),
-        Endpoint(method="POST", path=f"{one}/cancel", role="operator", handler=found.cancel, summary="Stop comparing"),
+        Endpoint(
+            method="GET",
+            path=PATH,
+            role="viewer",
+            handler=found.page,
+            summary="Comparisons",
+            query=Which,
+            result=Reports,
+        ),
+        Endpoint(
+            method="POST",
+            path=PATH,
+            role="operator",
+            handler=found.ask,
+            summary="Compare",
+            body=Wish,
+            result=Report,
+            status=202,
+            refuses=(404,),
+        ),
+        Endpoint(
+            method="GET",
+            path=one,
+            role="viewer",
+            handler=found.one,
+            summary="Comparison",
+            query=WhichFindings,
+            result=Whole,
+        ),
+        Endpoint(
+            method="POST",
+            path=f"{one}/cancel",
+            role="operator",
+            handler=found.cancel,
+            summary="Stop comparing",
+            body=Cancel,
+            result=Report,
+            refuses=(409,),
+        ),
     )
 
 
@@ -97,27 +147,29 @@ class _Reconciliations:
         return report_id
 
     async def page(self, request: Request, _caller: Caller) -> Response:
-        limit = number(request, "limit", self._services.options.page, most=LONGEST_PAGE)
+        wanted = parameters(request, Which)
+        limit = wanted.limit or self._services.options.page
         found = await reports.recent(
             self._database,
-            before=number(request, "before", LARGEST_ID),
-            entity_type=text(request, "entity_type"),
-            status=cast("Status | None", _one_of(request, "status", get_args(Status))),
+            before=wanted.before,
+            entity_type=wanted.entity_type,
+            status=wanted.status,
             limit=limit,
         )
         return answer(Reports(items=tuple(found), next=found[-1].id if len(found) == limit else None))
 
     async def one(self, request: Request, _caller: Caller) -> Response:
-        report = await self._read(request.path_params["id"])
-        limit = number(request, "limit", self._services.options.page, most=LONGEST_PAGE)
-        entity, _, record = (text(request, "after") or "").partition("/")
+        wanted = parameters(request, WhichFindings)
+        report = await self._read(path_id(request))
+        limit = wanted.limit or self._services.options.page
+        entity, _, record = wanted.after.partition("/")
         found = await reports.findings(
             self._database,
             report.id,
             after=(entity, record),
-            entity_type=text(request, "entity_type"),
-            kind=cast("Kind | None", _one_of(request, "kind", get_args(Kind))),
-            record=text(request, "record"),
+            entity_type=wanted.entity_type,
+            kind=wanted.kind,
+            record=wanted.record,
             limit=limit,
         )
         results = await reports.results(self._database, report.id)
@@ -126,7 +178,7 @@ class _Reconciliations:
 
     async def cancel(self, request: Request, caller: Caller) -> Response:
         reason = read(request, Cancel).reason
-        report = await self._read(request.path_params["id"])
+        report = await self._read(path_id(request))
         async with self._database.transaction() as connection:
             if not await reports.cancel(connection, report.id, f"{caller.name}: {reason}"):
                 raise Refusal(409, "The report has ended already.")
@@ -137,14 +189,7 @@ class _Reconciliations:
         return answer(await self._read(report.id))
 
     async def _read(self, report_id: int) -> Report:
-        report = await reports.read(self._database, report_id) if report_id <= LARGEST_ID else None
+        report = await reports.read(self._database, report_id)
         if report is None:
             raise Refusal(404, "There is no such report.")
         return report
-
-
-def _one_of(request: Request, name: str, known: tuple[str, ...]) -> str | None:
-    value = text(request, name)
-    if value is not None and value not in known:
-        raise Refusal(422, f"{name} is one of {', '.join(known)}.")
-    return value

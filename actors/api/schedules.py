@@ -55,7 +55,7 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
         return answer(Jobs(jobs=found, count=len(found), scheduler_running=ticks))
 
     path = "/api/tds/monitoring/scheduler/jobs"
-    return (Endpoint(method="GET", path=path, role="viewer", handler=jobs, summary="Schedules"),)
+    return (Endpoint(method="GET", path=path, role="viewer", handler=jobs, summary="Schedules", result=Jobs),)
 
 
 def job(name: str, plan: Schedule, newest: Mapping[str, Any] | None, now: datetime) -> Job:

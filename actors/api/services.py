@@ -13,6 +13,7 @@ from actors.messages import Heal
 from actors.service_levels import levels
 from actors.zoho.entities import Entities
 from tds_runtime import Snapshot
+from tds_runtime.clients import Clients
 from tds_runtime.database import Database
 from tds_runtime.intake import Store
 from tds_runtime.metrics import Metrics
@@ -29,6 +30,10 @@ class Tree(Protocol):
     async def kill(self, path: str, reason: str = "") -> None: ...
 
 
+def _as_it_is(text: str) -> str:
+    return text
+
+
 class Services(Struct, frozen=True, kw_only=True):
     """What the endpoints work with.
 
@@ -36,6 +41,8 @@ class Services(Struct, frozen=True, kw_only=True):
         runtime: Gives the running tree once there is one; the application is made before it.
         wake_pull: Tells the puller to look for runs now.
         wake_reconciler: Tells the reconciler to look for reports now.
+        wake_clerk: Tells the clerk to look for jobs now.
+        redact: Masks the secrets of the configuration in whatever is answered.
     """
 
     database: Database
@@ -46,9 +53,12 @@ class Services(Struct, frozen=True, kw_only=True):
     runtime: Callable[[], Tree | None]
     wake_pull: Callable[[], object]
     wake_reconciler: Callable[[], object]
+    wake_clerk: Callable[[], object]
     healer: Ref[Heal]
     writer: Ref[Store]
     options: Options
     thresholds: Thresholds
     acknowledged_for: Duration = Duration("24h")
     levels: levels.Options = levels.Options()
+    clients: Clients = Clients()
+    redact: Callable[[str], str] = _as_it_is

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from actors.api import audit
 from actors.api.authentication import Caller
-from actors.api.endpoints import Endpoint, answer, read
+from actors.api.endpoints import Endpoint, Said, answer, read
 from actors.api.services import Services, Tree
 from tds_runtime import Snapshot
 from tds_runtime.problem import Refusal
@@ -23,7 +23,7 @@ class Kill(Struct, frozen=True, forbid_unknown_fields=True):
     """Which child, and why; the supervisor restarts it as after a crash."""
 
     path: Annotated[str, Meta(min_length=1)]
-    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    reason: Said
 
 
 class Killed(Struct, frozen=True):
@@ -56,8 +56,19 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
         return answer(Killed("killed", wanted.path))
 
     return (
-        Endpoint(method="GET", path="/api/tree", role="viewer", handler=tree, summary="Supervision tree"),
-        Endpoint(method="POST", path="/api/tree/kill", role="operator", handler=kill, summary="Kill a child"),
+        Endpoint(
+            method="GET", path="/api/tree", role="viewer", handler=tree, summary="Supervision tree", result=Snapshot
+        ),
+        Endpoint(
+            method="POST",
+            path="/api/tree/kill",
+            role="operator",
+            handler=kill,
+            summary="Kill a child",
+            body=Kill,
+            result=Killed,
+            refuses=(404,),
+        ),
     )
 
 

@@ -20,6 +20,7 @@ from actors.commands import (
     inbox,
     init,
     metrics,
+    openapi,
     reconcile,
     run,
     sandbox,
@@ -44,7 +45,7 @@ def command_line(session: cli.Session[Config]) -> App:
         levels=service_levels.show,
         checks=(checks.target_tables, checks.source),
     )
-    for noun in (sync, reconcile, run, schedule, entity, alert, zoho):
+    for noun in (sync, reconcile, run, schedule, entity, alert, zoho, openapi):
         noun.register(app, session)
     for shared in (inbox, audit, breaker, token):
         shared.register(app, session)
@@ -58,9 +59,9 @@ def command_line(session: cli.Session[Config]) -> App:
 
 def main(tokens: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    session = cli.Session(Trees(), Config, defaults=schedules.defaults)
     quiet = logs.Options(level="warning", format="console")  # `run` speaks as it is configured to
-    with closing(logs.configure(quiet, stream=sys.stderr)):
+    with closing(logs.configure(quiet, stream=sys.stderr)) as logging:
+        session = cli.Session(Trees(), Config, defaults=schedules.defaults, learn=logging.redactor.learn)
         return cli.launch(command_line(session), session.output, tokens)
 
 

@@ -14,6 +14,7 @@ from tds_runtime.cli.session import C, Host, Session
 from tds_runtime.database import Database
 from tds_runtime.document import Where
 from tds_runtime.errors import DatabaseGone, DatabaseRefused
+from tds_runtime.redaction import Redactor
 
 Check = Callable[[C], Awaitable[Sequence[str]]]
 """Something else to try with --connect; it returns what is wrong."""
@@ -98,8 +99,9 @@ async def _connected(session: Session[C], settings: C, checks: Sequence[Check[C]
     wrong = await _database_problems(session, settings.database)
     for check in checks:
         wrong += await check(settings)
+    redactor = Redactor(config.secrets(settings))  # what the other side answers may repeat what it was sent
     for problem in wrong:
-        session.output.note(problem)
+        session.output.note(redactor.text(problem))
     return Exit.UNREACHABLE if wrong else Exit.OK
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,12 +90,15 @@ class Session(Generic[C]):
         defaults: config.Defaults | None = None,
         environ: Mapping[str, str] | None = None,
         output: Output | None = None,
+        learn: Callable[[Iterable[str]], object] = lambda _secrets: None,
     ) -> None:
+        """`learn` is told the secrets of what was loaded, before anything can speak of them."""
         self.tree = tree
         self.shape = shape
         self.defaults = defaults
         self.environ = os.environ if environ is None else environ
         self.output = output or Output(environ=self.environ)
+        self.learn = learn
         self.path = Path(CONFIG_NAME)
 
     def load(self) -> Loaded[C]:
@@ -103,7 +106,9 @@ class Session(Generic[C]):
         if not self.path.exists():
             advice = "`tds-runtime init DIRECTORY` makes one; `--config FILE` names another"
             raise ConfigError([Problem(message="there is no such file", file=str(self.path), hint=advice)])
-        return config.load(self.path, self.shape, self.environ, defaults=self.defaults)
+        loaded = config.load(self.path, self.shape, self.environ, defaults=self.defaults)
+        self.learn(config.secrets(loaded.value))
+        return loaded
 
     @property
     def operator(self) -> str:

@@ -3,170 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx2
 import pytest
+from fixtures.site import LOCAL, OPERATOR, STRANGER, VIEWER, Site, bury, enqueue
 from msgspec.structs import replace
 
 from actors.alerting import storing
 from actors.alerting.storing import Finding, Over
 from actors.api import application
-from actors.api.authentication import Options, Token
-from actors.api.services import Services
 from actors.condition import Thresholds
 from actors.messages import Heal, Healed
-from actors.zoho import entities, tables
-from tds_runtime import Backoff, Runtime, Snapshot, Supervisor, http, run, runs
-from tds_runtime.database import Database
-from tds_runtime.errors import AskTimeout, DatabaseGone, NotRunning
-from tds_runtime.gate import Gate, Limits
-from tds_runtime.mailbox import Statistics
-from tds_runtime.metrics import Metrics
-from tds_runtime.queue import Change, Failure, Queue
-from tds_runtime.schedule import Schedule
-from tds_runtime.values import Duration, Secret
+from actors.zoho import tables
+from tds_runtime import Backoff, Runtime, Supervisor, http, run, runs
+from tds_runtime.errors import AskTimeout
 
 pytestmark = pytest.mark.anyio
-
-OPERATOR, VIEWER = "operator-token-0123456789", "viewer-token-0123456789"
-ENTITIES = Path(__file__).parents[2] / "config" / "entities"
-STRANGER = ("203.0.113.9", 4711)
-LOCAL = ("127.0.0.1", 4711)
-
-
-class Tree:
-    """A tree that only remembers what was asked of it."""
-
-    def __init__(self) -> None:
-        self.killed: list[tuple[str, str]] = []
-
-    def snapshot(self) -> Snapshot:
-        return node("tds", children=(node("tds/storage"), node("tds/work", children=(node("tds/work/ticker"),))))
-
-    async def kill(self, path: str, reason: str = "") -> None:
-        self.killed.append((path, reason))
-
-
-class Writer:
-    """A writer's reference with a mailbox of a given fill."""
-
-    queued: int | None = 0
-
-    def statistics(self) -> Statistics:
-        if self.queued is None:
-            raise NotRunning
-        zero = dict.fromkeys(("leased", "blocked_senders", "accepted", "handled", "dropped", "dead"), 0)
-        return Statistics(capacity=10, queued=self.queued, **zero)
-
-
-def node(path: str, *, children: tuple[Snapshot, ...] = ()) -> Snapshot:
-    return Snapshot(
-        path=path, name=path.rpartition("/")[2], kind="actor", state="ready", incarnation=1, restarts=0, uptime=1.0,
-        last_error="", waiting="", leased_age=0.0, mailbox=None, children=children,
-    )  # fmt: skip
-
-
-class Site:
-    """The application as clients meet it, with everything it works on in reach."""
-
-    def __init__(self, services: Services, tree: Tree, writer: Writer, woken: list[str]) -> None:
-        self.services, self.tree, self.writer, self.woken = services, tree, writer, woken
-        self.stopping = anyio.Event()
-        self.gate = Gate(application.application(services, []), limits=Limits(), stopping=self.stopping)
-
-    async def ask(
-        self, method: str, path: str, *, token: str = "", client: tuple[str, int] = STRANGER, **more: Any
-    ) -> Any:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        headers |= more.pop("headers", {})
-        transport = httpx2.ASGITransport(app=self.gate, client=client)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
-            return await http.request(method, path, headers=headers, **more)
-
-    async def get(self, path: str, **more: Any) -> Any:
-        return await self.ask("GET", path, **more)
-
-    async def post(self, path: str, **more: Any) -> Any:
-        return await self.ask("POST", path, **{"token": OPERATOR, **more})
-
-    async def audit(self) -> list[dict[str, Any]]:
-        rows = await self.services.database.fetch(
-            "SELECT action, actor, reason, entity_type FROM tds_audit_trail ORDER BY id"
-        )
-        return [dict(row.items()) for row in rows]
-
-
-@pytest.fixture
-def make_site() -> Callable[[Database], Site]:
-    def make(database: Database) -> Site:
-        tree, writer, woken = Tree(), Writer(), []
-        services = Services(
-            database=database,
-            queue=Queue(database, boot_id="test"),
-            metrics=Metrics(),
-            entities=entities.load(ENTITIES),
-            schedules={
-                "daily_full_sync": Schedule(cron="0 2 * * *", run="pull.full", timezone="Asia/Baghdad"),
-                "stock_sync_15min": Schedule(every=Duration(900), run="pull.stock"),
-            },
-            runtime=lambda: tree,
-            wake_pull=lambda: woken.append("pull"),
-            wake_reconciler=lambda: woken.append("reconciler"),
-            healer=None,
-            writer=writer,
-            options=Options(
-                tokens={
-                    "boss": Token(role="operator", token=Secret(OPERATOR)),
-                    "eyes": Token(role="viewer", token=Secret(VIEWER)),
-                },
-                wait=0.5,
-            ),
-            thresholds=Thresholds(),
-        )
-        return Site(services, tree, writer, woken)
-
-    return make
-
-
-@pytest.fixture
-async def site(database: Database, make_site: Callable[[Database], Site], anyio_backend: str) -> Site:
-    return make_site(database)
-
-
-@pytest.fixture
-def lost(make_site: Callable[[Database], Site]) -> Site:
-    """The same site while there is no database."""
-
-    class Gone:
-        def __getattr__(self, name: str) -> Any:
-            async def fail(*_: Any, **__: Any) -> None:
-                raise DatabaseGone
-
-            return fail
-
-    return make_site(Gone())
-
-
-async def enqueue(site: Site, count: int, *, entity: str = "product") -> None:
-    changes = [Change(entity_type=entity, source_entity_id=str(number), payload=b"{}") for number in range(count)]
-    async with site.services.database.transaction() as connection:
-        await site.services.queue.enqueue(connection, changes)
-
-
-async def bury(site: Site, count: int) -> None:
-    await enqueue(site, count)
-    tasks = await site.services.queue.claim(["product"], limit=count)
-    await site.services.queue.bury(
-        [
-            Failure(id=task.id, fence=task.fence, error_code="no_name", error_message="name is required")
-            for task in tasks
-        ]
-    )
 
 
 # --- who may
@@ -621,18 +476,20 @@ async def test_one_dead_letter_is_retried(site: Site) -> None:
     assert (await site.post("/api/bff/tds/dead-letter/99999999999999999999/retry")).status_code == 404
 
 
-async def test_many_dead_letters_are_counted_first_and_then_retried(site: Site) -> None:
-    """A dry run counts and changes nothing; a retry needs a filter and a reason."""
+async def test_many_dead_letters_are_counted_first_and_then_a_job(site: Site) -> None:
+    """A dry run counts and changes nothing; a job needs a filter and a reason, and the count that was shown."""
     await bury(site, 3)
     retry = "/api/bff/tds/dead-letter/retry"
     wish = {"error_code": "no_name", "reason": "mapping mended"}
-    assert (await site.post(retry, json={**wish, "dry_run": True})).json() == {"matched": 3, "retried": 0}
-    assert (await site.services.queue.statistics()).dead_letter == 3
+    assert (await site.post(retry, json={**wish, "dry_run": True})).json() == {"matched": 3}
     assert (await site.post(retry, json={"reason": "all of them?"})).status_code == 422
     assert (await site.post(retry, json={"all": True})).status_code == 422
-    assert (await site.post(retry, json=wish)).json() == {"matched": 3, "retried": 3}
-    assert (await site.services.queue.statistics()).dead_letter == 0
-    assert [row["action"] for row in await site.audit()] == ["dead_letter.retry"]
+    assert (await site.post(retry, json={**wish, "expected": 2})).status_code == 409
+    assert await site.audit() == []
+    asked = await site.post(retry, json={**wish, "expected": 3})
+    assert (asked.status_code, asked.json()["status"], asked.json()["matched"]) == (202, "pending", 3)
+    assert site.woken == ["clerk"]
+    assert [(row["action"], row["reason"]) for row in await site.audit()] == [("dead_letter.retry", "mapping mended")]
 
 
 async def test_the_listener_answers_the_order_to_kill_it(site: Site) -> None:
