@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from actors.messages import Compare, Heal, RunWake, Wake
+from actors.messages import Compare, Heal, HealWake, RunWake, Wake
 from tds_runtime import Ref
 from tds_runtime.intake import Store
 
@@ -18,7 +18,7 @@ class Listeners(Struct, frozen=True, kw_only=True):
     strays: Ref[Wake]
     fetcher: Ref[Wake]
     pull: Ref[RunWake]
-    healer: Ref[Heal]
+    healer: Ref[Heal | HealWake]
     reconciler: Ref[Compare]
     writer: Ref[Store]
 
@@ -51,6 +51,8 @@ class Bell:
                 self.run()
             elif operation == "report":
                 self.compare()
+            elif operation == "heal":
+                self.heal()
             elif operation == "fetch":
                 self.listeners.fetcher.offer(Wake(entity))
             else:
@@ -65,8 +67,8 @@ class Bell:
         self.listeners.pull.offer(RunWake())
 
     def heal(self) -> None:
-        """It is time to heal."""
-        self.listeners.healer.offer(Heal())
+        """A round of the healer was asked for."""
+        self.listeners.healer.offer(HealWake())
 
     def compare(self) -> None:
         """A report was asked for."""
