@@ -12,6 +12,7 @@ from actors.api.authentication import Caller
 from actors.api.endpoints import Endpoint, answer, read
 from actors.api.services import Services
 from actors.condition import Thresholds
+from actors.healer import Options
 from actors.messages import Heal
 from tds_runtime import sql
 from tds_runtime.errors import NoAnswer, Undeliverable
@@ -37,10 +38,11 @@ class Totals(Struct, frozen=True, kw_only=True):
 
 
 class Healings(Struct, frozen=True, kw_only=True):
-    """The totals, the newest round (None before the first), and what the rounds go by."""
+    """The totals, the newest round (None before the first), and what the rounds go by: the section [healer]."""
 
     totals: Totals
     last_run: Raw | None
+    configuration: Options
     thresholds: Thresholds
 
 
@@ -62,7 +64,12 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
         last = figures.pop("last_run")
         totals = msgspec.convert(figures, Totals)
         return answer(
-            Healings(totals=totals, last_run=Raw(last.encode()) if last else None, thresholds=services.thresholds)
+            Healings(
+                totals=totals,
+                last_run=Raw(last.encode()) if last else None,
+                configuration=services.healing,
+                thresholds=services.thresholds,
+            )
         )
 
     return (

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from actors.api.authentication import Options
 from actors.condition import Thresholds
-from actors.messages import Heal
+from actors.healer import Options as HealerOptions
+from actors.messages import Heal, HealWake
 from actors.zoho.entities import Entities
 from tds_runtime import Snapshot
 from tds_runtime.database import Database
@@ -45,8 +46,9 @@ class Services(Struct, frozen=True, kw_only=True):
     runtime: Callable[[], Tree | None]
     wake_pull: Callable[[], object]
     wake_reconciler: Callable[[], object]
-    healer: Ref[Heal]
+    healer: Ref[Heal | HealWake]
     writer: Ref[Store]
     options: Options
     thresholds: Thresholds
+    healing: HealerOptions = HealerOptions()
     acknowledged_for: Duration = Duration("24h")
