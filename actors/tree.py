@@ -261,9 +261,7 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
         unmapped,
         fetching,
         pulling,
-        ticker(database=store, schedules=config.schedule, actions=parts.actions, boot_id=parts.node.boot_id).options(
-            budget=ALONE
-        ),
+        ticking(config, parts),
         healing,
         comparing,
         alerting(config, parts, host),
@@ -302,6 +300,14 @@ def of_source(config: Config, parts: Parts) -> tuple[Spec[Wake], Spec[RunWake]]:
         images=parts.pictures is not None,
     )
     return fetching.options(budget=ALONE), pulling.options(budget=ALONE)
+
+
+def ticking(config: Config, parts: Parts) -> Spec[Never]:
+    """Who decides slots."""
+    deciding = ticker(
+        database=parts.database, schedules=config.schedule, actions=parts.actions, boot_id=parts.node.boot_id
+    )
+    return deciding.options(budget=ALONE)
 
 
 def of_upkeep(config: Config, parts: Parts) -> tuple[Spec[Heal | HealWake], Spec[Compare]]:

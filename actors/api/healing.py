@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import Raw, Struct
 from starlette.requests import Request
@@ -12,9 +14,9 @@ from actors.api.authentication import Caller
 from actors.api.endpoints import Endpoint, answer, read
 from actors.api.services import Services
 from actors.condition import Thresholds
-from actors.healer import Options
 from actors.messages import Heal
 from tds_runtime import sql
+from tds_runtime.config import plain
 from tds_runtime.errors import NoAnswer, Undeliverable
 from tds_runtime.problem import Refusal
 
@@ -42,7 +44,7 @@ class Healings(Struct, frozen=True, kw_only=True):
 
     totals: Totals
     last_run: Raw | None
-    configuration: Options
+    configuration: dict[str, Any]
     thresholds: Thresholds
 
 
@@ -67,7 +69,7 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             Healings(
                 totals=totals,
                 last_run=Raw(last.encode()) if last else None,
-                configuration=services.healing,
+                configuration=plain(services.healing),
                 thresholds=services.thresholds,
             )
         )

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import asyncpg
+
 from actors.zoho.entities import Entities, Entity
-from tds_runtime import records, sql
+from actors.zoho.target import Children
+from tds_runtime import logs, records, sql
 from tds_runtime.database import Connection, Database
 from tds_runtime.queue import INCREMENTAL, Change, Queue
 from tds_runtime.values import Duration
 
 MISSING = "healer: missing here"
 ORPHANED = "healer: children without parent"
+
+log = logs.get("healer")
 
 
 async def fetch_missing(database: Database, queue: Queue, entities: Entities, limit: int) -> int:
@@ -34,8 +39,7 @@ async def fetch_orphaned(database: Database, queue: Queue, entities: Entities, l
     found = 0
     for entity in _fetchable(entities):
         for children in entity.target.children:
-            rows = await database.fetch(children.orphans, limit - found)
-            parents = sorted({row["parent"] for row in rows})
+            parents = await _orphaned(database, children, limit - found)
             async with database.transaction() as connection:
                 idle = [row["record"] for row in await connection.fetch(_load("idle"), entity.name, parents)]
                 await _fetch(connection, queue, entity, [(record, "") for record in idle], ORPHANED)
@@ -43,6 +47,16 @@ async def fetch_orphaned(database: Database, queue: Queue, entities: Entities, l
             if found >= limit:
                 return found
     return found
+
+
+async def _orphaned(database: Database, children: Children, limit: int) -> list[str]:
+    """Parents that are gone; none where the table is not as the mapping says, which `entity check` tells."""
+    try:
+        rows = await database.fetch(children.orphans, limit)
+    except asyncpg.SyntaxOrAccessError as error:  # no such table or column, or no right to read it
+        log.warning("healer.table_unreadable", table=children.table, reason=str(error))
+        return []
+    return sorted({row["parent"] for row in rows})
 
 
 def _fetchable(entities: Entities) -> list[Entity]:

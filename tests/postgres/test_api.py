@@ -515,7 +515,7 @@ async def test_a_schedule_shows_its_slots_in_both_zones_and_what_became_of_them(
     """The next five in UTC and in its own zone, the newest with the work they made."""
     path = "/api/tds/monitoring/scheduler/jobs/daily_full_sync"
     made = await site.post(f"{path}/backfill", json={"since": "2026-01-01T00:00:00Z", "until": "2026-01-03T12:00:00Z"})
-    assert made.json() == {"slots": 3, "undecided": 3, "made": 3}
+    assert made.json() == {"slots": 2, "undecided": 2, "made": 2}
     found = (await site.get(f"{path}?limit=2", token=VIEWER)).json()
     assert len(found["next"]) == 5
     assert [one["local"][10:] for one in found["next"]] == ["T02:00:00+03:00"] * 5
