@@ -125,7 +125,7 @@ async def test_an_outage_spends_no_attempts(database: Database, sandbox: Sandbox
 async def test_ten_minutes_without_the_source(
     database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a clock 200 times as fast: a probe a cool-down, no task lost, no attempt spent by a probe, then all in order."""
+    """By a clock 200 times as fast: one probe a cool-down, no task lost, no attempt spent by it, then all in order."""
     began = time.time()
 
     def clock() -> float:
