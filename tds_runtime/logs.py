@@ -20,6 +20,7 @@ import structlog
 from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
 
+from tds_runtime.context import ACTOR
 from tds_runtime.mailbox import CORRELATION
 from tds_runtime.redaction import Redactor
 from tds_runtime.sink import Sink
@@ -130,10 +131,13 @@ class _Bridge(logging.Handler):
 
 
 def _correlate(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Name the message at hand; a correlation bound by hand wins."""
-    correlation = CORRELATION.get()
+    """Name the message at hand and who handles it, in which of its lives; what is bound by hand wins."""
+    correlation, ctx = CORRELATION.get(), ACTOR.get()
     if correlation:
         event.setdefault("correlation_id", correlation)
+    if ctx is not None:
+        event.setdefault("actor", ctx.path)
+        event.setdefault("incarnation", ctx.incarnation)
     return event
 
 

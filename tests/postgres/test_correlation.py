@@ -83,5 +83,8 @@ async def test_one_id_leads_from_the_webhook_to_the_audit(database: Database, sa
     assert task == ["completed"]
     trail = await works.column("SELECT source_entity_id FROM tds_audit_trail WHERE correlation_id = $1", followed)
     assert trail == [record]
-    told = [line["event"] for line in pipe.lines() if line.get("correlation_id") == followed]
-    assert told == ["deliveries.stored", "batch.settled"]
+    told = [line for line in pipe.lines() if line.get("correlation_id") == followed]
+    assert [(line["event"], line["actor"], line["incarnation"]) for line in told] == [
+        ("deliveries.stored", "intake/writer", 1),
+        ("batch.settled", "works/product", 1),
+    ]
