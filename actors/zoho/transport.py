@@ -14,7 +14,7 @@ from tds_runtime.config import Duration
 from tds_runtime.errors import SourceAnswerInvalid, SourceDown
 
 STARVED = 3
-"""Calls in a row that got no connection. As many calls are let in as there are connections, so none has to wait for
+"""Calls in a row that got no connection. Fewer calls are let in than there are connections, so none has to wait for
 one: the pool has lost some and will not find them again."""
 
 
