@@ -55,14 +55,13 @@ class Leader:
         return epoch is not None
 
     async def hold(self, connection: Connection) -> int | None:
-        """Take or extend the lead in the transaction of a write; the epoch, None while another node leads.
+        """Take or extend the lead in the transaction of a write; the epoch, None while another node leads or writes.
 
         The row is locked until that transaction ends, so nobody takes over in its middle.
         """
         asked = self._clock()
-        epoch: int | None = await connection.fetchval(
-            sql.load("leader/campaign"), self._name, self._boot_id, self._lease
-        )
+        values = (self._name, self._boot_id, self._lease)
+        epoch: int | None = await connection.fetchval(sql.load("leader/hold"), *values)
         self._until = -1.0 if epoch is None else asked + 0.9 * self._lease
         self._epoch = epoch or self._epoch
         return epoch

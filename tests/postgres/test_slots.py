@@ -147,6 +147,18 @@ async def test_one_node_ticks_and_its_successor_has_another_epoch(database: Data
     assert [row["epoch"] for row in rows] == [1, 2]
 
 
+async def test_nobody_waits_for_a_leader_that_is_frozen_in_its_transaction(database: Database) -> None:
+    """While its transaction is open others learn at once that they do not lead, also when its lease is over."""
+    now = await present(database)
+    await tick(database, quarterly(), now)
+    await lead_lapses(database)
+    async with database.transaction() as frozen:
+        assert await node(database).hold(frozen) == 1
+        assert (await tick(database, quarterly(), now + QUARTER, "two")).epoch is None
+    await lead_lapses(database)
+    assert (await tick(database, quarterly(), now + QUARTER, "two")).epoch == 2
+
+
 async def test_a_leader_killed_at_the_tick_costs_no_slot_and_repeats_none(database: Database) -> None:
     """Killed before its commit the other node runs the slot; killed after it, before the wake-up, the run is there."""
     now = await present(database)
