@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from actors.messages import Compare, Heal, JobWake, RunWake, Wake
+from actors.messages import Compare, Heal, HealWake, JobWake, RunWake, Wake
 from tds_runtime import Ref
 from tds_runtime.intake import Store
 
@@ -18,7 +18,7 @@ class Listeners(Struct, frozen=True, kw_only=True):
     strays: Ref[Wake]
     fetcher: Ref[Wake]
     pull: Ref[RunWake]
-    healer: Ref[Heal]
+    healer: Ref[Heal | HealWake]
     reconciler: Ref[Compare]
     clerk: Ref[JobWake]
     writer: Ref[Store]
@@ -52,6 +52,8 @@ class Bell:
                 self.run()
             elif operation == "report":
                 self.compare()
+            elif operation == "heal":
+                self.heal()
             elif operation == "fetch":
                 self.listeners.fetcher.offer(Wake(entity))
             else:
@@ -66,8 +68,8 @@ class Bell:
         self.listeners.pull.offer(RunWake())
 
     def heal(self) -> None:
-        """It is time to heal."""
-        self.listeners.healer.offer(Heal())
+        """A round of the healer was asked for."""
+        self.listeners.healer.offer(HealWake())
 
     def job(self) -> None:
         """A job was asked for."""

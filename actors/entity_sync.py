@@ -6,9 +6,8 @@ held. Two batches are in flight, so that Postgres works while Python maps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -232,7 +231,7 @@ class _Sync:
 
     async def _settle(self, tasks: Sequence[Task], claim: int) -> list[Task]:
         began = anyio.current_time()
-        with logs.bound(**_correlation(tasks)):
+        with logs.bound(**logs.correlation(task.correlation_id for task in tasks)):
             prepared = await self._settlement.prepare(tasks, self._ctx.beat)
             settled = await self._through(prepared, tasks, claim)
             if settled is not None:
@@ -297,11 +296,3 @@ class _Sync:
         self._log.info(
             "batch.settled", tasks=synced.tasks, rows=synced.rows, seconds=round(synced.seconds, 4), **synced.outcomes
         )
-
-
-def _correlation(tasks: Iterable[Task]) -> dict[str, Any]:
-    """What ties the lines of a batch to the deliveries that caused it, and not to the one that woke the actor."""
-    ids = sorted({task.correlation_id for task in tasks if task.correlation_id})
-    if len(ids) == 1:
-        return {"correlation_id": ids[0]}
-    return {"correlation_id": "", "correlation_ids": ids[:_LISTED]} if ids else {"correlation_id": ""}

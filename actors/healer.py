@@ -5,43 +5,41 @@ A round may run on every node at once: each statement skips what another one hol
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any
 
-import asyncpg
 import msgspec
 from msgspec import Meta, Struct
 
+from actors import healings
 from actors.alerting import conditions
 from actors.alerting.conditions import Conditions
 from actors.condition import Thresholds
-from actors.messages import Heal, Healed
+from actors.healing import gaps, letters, silence, upkeep
+from actors.healing.upkeep import Retention, Upkeep
+from actors.messages import Heal, Healed, HealWake
 from actors.service_levels import levels as service_levels
-from actors.service_levels import reading
+from actors.zoho.entities import Entities
 from tds_runtime import Context, Inbox, Mailbox, actor, logs, ride_out, sql
 from tds_runtime.database import Database
+from tds_runtime.errors import LeaseLost
 from tds_runtime.metrics import Metrics
-from tds_runtime.queue import Moved, Queue, Selection
+from tds_runtime.queue import Moved, Queue
 from tds_runtime.values import Duration
 
-AT_A_TIME = 5_000
-"""Rows that one statement removes at most."""
-
-ROUNDS = 20
-"""Statements of one table in one round; the rest is for the next."""
-
-UNJUDGED = Duration("1d")
-"""What nodes have seen and nobody has judged for so long is no news any more."""
-
-Prune = tuple[str, Duration]
+__all__ = ["Healer", "Options", "Retention", "healer"]
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[healer]`.
 
     stuck_after: a task in flight for longer goes back to the queue, whoever holds it.
-    retry_after: a dead letter is tried again so long after its burial, `retry_times` times, `retry_limit` a round.
-    silence: an alert when a source that used to send webhooks has sent none for so long.
+    retry_after: a dead letter is tried again so long after its burial, or at once when what it failed on has changed;
+        `retry_times` times, `retry_limit` a round.
+    silence: when a source that used to send webhooks has sent none for so long there is an alert, and an incremental
+        pull every `silent_pull` until one comes.
+    fetch_limit: records a round that a comparison found missing, or whose children have lost them, are fetched.
+    orphans_every: the child tables are read whole for that, and not more often.
     heartbeat: an alert when a node that did not stop has not been heard of for so long.
     partitions_ahead: days for which partitions are made in advance.
     """
@@ -51,45 +49,44 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry_times: Annotated[int, Meta(ge=0)] = 3
     retry_limit: Annotated[int, Meta(ge=1)] = 100
     silence: Duration = Duration("6h")
+    silent_pull: Duration = Duration("15m")
+    fetch_limit: Annotated[int, Meta(ge=0)] = 100
+    orphans_every: Duration = Duration("6h")
     heartbeat: Duration = Duration("5m")
     partitions_ahead: Annotated[int, Meta(ge=1, le=60)] = 14
     thresholds: Thresholds = Thresholds()
 
 
-class Retention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[retention]`: how long finished things are kept. Dead letters stay until they are resolved."""
+class Premises(Struct, frozen=True, kw_only=True):
+    """What a healer looks after beside the queue and the tables.
 
-    completed: Duration = Duration("14d")
-    inbox: Duration = Duration("30d")
-    event_ids: Duration = Duration("30d")
-    logs: Duration = Duration("30d")
-    metrics: Duration = Duration("7d")
-    hourly_metrics: Duration = Duration("400d")
-    runs: Duration = Duration("400d")
-    alerts: Duration = Duration("400d")
-    audit: Duration = Duration("400d")
-    slots: Duration = Duration("400d")
-    healings: Duration = Duration("400d")
-    minutes: Duration = Duration("14d")
-    faults: Duration = Duration("400d")
-    service_levels: Duration = Duration("400d")
-    dead_letters: Duration = Duration("400d")
+    Attributes:
+        entities: Whose missing records and orphans are fetched.
+        fingerprints: By entity what decides how its tasks end; another one is a reason to try dead letters again.
+        graces: By schedule how late its success may be.
+        mend: Rebuilds this process's connections to the source if they are broken; True when they were.
+    """
+
+    entities: Entities
+    fingerprints: Mapping[str, str]
+    graces: Mapping[str, Duration]
+    mend: Callable[[], Awaitable[bool]]
 
 
-class Upkeep(Struct, frozen=True, kw_only=True):
-    """What a round did to the tables: partitions made and dropped, rows summed up and removed."""
+class Round(Struct, frozen=True, kw_only=True):
+    """What a round put right beside tasks and dead letters; its row keeps it as `details`."""
 
-    partitions_made: int
-    partitions_dropped: int
-    hours_rolled_up: int
-    days_rolled_up: int
-    rows_pruned: dict[str, int]
+    pulls_requested: int
+    missing_fetched: int
+    orphans_fetched: int
+    pools_rebuilt: int
+    upkeep: Upkeep
 
 
 @actor(mailbox=Mailbox(8, overflow="reject"), watchdog=300, stop=15)
 async def healer(
     ctx: Context,
-    inbox: Inbox[Heal],
+    inbox: Inbox[Heal | HealWake],
     *,
     database: Database,
     queue: Queue,
@@ -98,14 +95,27 @@ async def healer(
     retention: Retention,
     levels: service_levels.Options = service_levels.DEFAULTS,
     node: str = "",
+    premises: Premises | None = None,
 ) -> None:
-    """Heal whenever asked; the schedule asks every 15 minutes."""
+    """Heal whenever a row or a person asks; the schedule leaves a row every 15 minutes."""
     ctx.ready()
+    work = Healer(
+        database,
+        queue,
+        metrics,
+        options=options,
+        retention=retention,
+        levels=levels,
+        node=node,
+        premises=premises,
+        beat=ctx.beat,
+    )
+    await ride_out(ctx, "database", work.heal_asked)  # what an earlier incarnation has left, or nobody heard of
     async for message in inbox:
-        work = Healer(
-            database, queue, metrics, options=options, retention=retention, levels=levels, node=node, beat=ctx.beat
-        )
-        inbox.reply(message, await ride_out(ctx, "database", work.heal))
+        if isinstance(message, Heal):
+            inbox.reply(message, await ride_out(ctx, "database", work.heal))
+        else:
+            await ride_out(ctx, "database", work.heal_asked)
 
 
 class Healer:
@@ -121,123 +131,114 @@ class Healer:
         retention: Retention,
         levels: service_levels.Options = service_levels.DEFAULTS,
         node: str = "",
+        premises: Premises | None = None,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._database, self._queue, self._metrics = database, queue, metrics
         self._options, self._retention, self._levels = options, retention, levels
+        self._premises = premises or Premises(entities=Entities(()), fingerprints={}, graces={}, mend=_whole)
         self._node, self._beat = node, beat
         self._log = logs.get("healer")
 
     async def heal(self) -> Healed:
         """Put everything right that can be; DatabaseGone when nothing can, and then all of it is for the next round."""
+        boot = self._queue.boot_id
+        asked = await healings.begin(self._database, boot, self._node)
+        return await self._round(asked or await healings.begin_now(self._database, boot, self._node, "by hand"))
+
+    async def heal_asked(self) -> None:
+        """One round for each row that waits for one."""
+        while (asked := await healings.begin(self._database, self._queue.boot_id, self._node)) is not None:
+            try:
+                await self._round(asked)
+            except LeaseLost as error:
+                self._log.warning("healing.lost", healing_id=asked, reason=str(error))
+
+    async def _round(self, healing_id: int) -> Healed:
         recovered = await self.recover()
         retried = await self.retry()
-        upkeep = await self.keep_up()
-        alerts = await self.watch(recovered)
-        healed = await self._store(recovered, retried, alerts, upkeep)
-        self._count(recovered, retried, alerts)
+        mended = await self._mend()
+        alerts = await self.watch(recovered, mended.missing_fetched)
+        healed = await self._store(healing_id, recovered, retried, alerts, mended)
+        self._count(healed, mended)
         fields = {name: value for name, value in msgspec.structs.asdict(healed).items() if name != "timestamp"}
-        self._log.info("healer.finished", **fields, **msgspec.to_builtins(upkeep))
+        self._log.info("healer.finished", healing_id=healing_id, **fields, **_flat(mended))
         return healed
 
     async def recover(self) -> int:
         """Give back what dead nodes hold and what has been in flight for too long."""
-        expired = await self._all_of(lambda: _count_of(self._queue.return_expired()))
-        stuck = await self._all_of(lambda: _count_of(self._queue.return_stuck(self._options.stuck_after)))
+        stuck_after = self._options.stuck_after
+        expired = await upkeep.all_of(lambda: _count_of(self._queue.return_expired()), self._beat)
+        stuck = await upkeep.all_of(lambda: _count_of(self._queue.return_stuck(stuck_after)), self._beat)
         return expired + stuck
 
     async def retry(self) -> int:
-        """Give dead letters that have waited long enough one more attempt each."""
-        if not self._options.retry_times:
-            return 0
-        due = Selection(older_than=self._options.retry_after, retried_at_most=self._options.retry_times - 1)
-        return await self._queue.retry_dead(due, by="healer", once=True, limit=self._options.retry_limit)
-
-    async def keep_up(self) -> Upkeep:
-        """Make the partitions to come, sum up samples by the hour and levels by the day, let go of what is old."""
-        keep = self._retention
-        made = await self._unless_locked("make_partitions", self._options.partitions_ahead)
-        hours = await self._value("roll_up")
-        await self._all_of(lambda: self._value("roll_up_durations"))
-        days = await reading.keep_days(self._database, self._levels)
-        dropped = await self._unless_locked("drop_partitions", keep.completed, keep.audit)
-        pruned = {table: await self._pruned(table, age) for table, age in self._ages()}
-        return Upkeep(
-            partitions_made=made,
-            partitions_dropped=dropped,
-            hours_rolled_up=hours,
-            days_rolled_up=days,
-            rows_pruned={table: rows for table, rows in pruned.items() if rows},
+        """Give dead letters that have waited long enough, or whose reason may be gone, one more attempt each."""
+        options = self._options
+        return await letters.retry(
+            self._queue,
+            self._premises.fingerprints,
+            after=options.retry_after,
+            times=options.retry_times,
+            limit=options.retry_limit,
         )
 
-    async def watch(self, recovered: int) -> int:
+    async def keep_up(self) -> Upkeep:
+        """Make the partitions that will be needed, sum samples up by the hour, and let go of what is old."""
+        return await upkeep.keep_up(
+            self._database, self._retention, self._levels, self._options.partitions_ahead, self._beat
+        )
+
+    async def watch(self, recovered: int, missing: int = 0) -> int:
         """Open an alert for each cause that holds and has none, close those whose cause is gone; how many are new."""
         options = self._options
-        limits = Conditions(thresholds=options.thresholds, silence=options.silence, heartbeat=options.heartbeat)
-        opened = await conditions.watch(self._database, limits, recovered)
+        limits = Conditions(
+            thresholds=options.thresholds,
+            silence=options.silence,
+            heartbeat=options.heartbeat,
+            graces=self._premises.graces,
+        )
+        opened = await conditions.watch(self._database, limits, recovered, missing)
         for one in opened:
             self._log.warning("alert.opened", alert_type=one.alert_type, severity=one.severity, title=one.title)
         return len(opened)
 
-    def _ages(self) -> tuple[Prune, ...]:
-        keep = self._retention
-        return (
-            ("undated", keep.completed),
-            ("inbox", keep.inbox),
-            ("unnamed", keep.inbox),
-            ("event_ids", keep.event_ids),
-            ("logs", keep.logs),
-            ("metrics", keep.metrics),
-            ("hourly_metrics", keep.hourly_metrics),
-            ("runs", keep.runs),
-            ("findings", keep.runs),
-            ("reports", keep.runs),
-            ("comparisons", keep.runs),
-            ("jobs", keep.runs),
-            ("alerts", keep.alerts),
-            ("notifications", keep.alerts),
-            ("silences", keep.alerts),
-            ("observations", UNJUDGED),
-            ("slots", keep.slots),
-            ("healings", keep.healings),
-            ("minutes", keep.minutes),
-            ("durations", keep.minutes),
-            ("faults", keep.faults),
-            ("service_levels", keep.service_levels),
-            ("dead_letters", keep.dead_letters),
+    async def _mend(self) -> Round:
+        options, entities = self._options, self._premises.entities
+        most, every = options.fetch_limit, options.orphans_every
+        rebuilt = await self._premises.mend()
+        pulls = await silence.pull(self._database, options.silence, options.silent_pull)
+        missing = await gaps.fetch_missing(self._database, self._queue, entities, most)
+        self._beat()
+        orphaned = await gaps.fetch_orphaned(self._database, self._queue, entities, most, every)
+        self._beat()
+        return Round(
+            pulls_requested=pulls,
+            missing_fetched=missing,
+            orphans_fetched=orphaned,
+            pools_rebuilt=int(rebuilt),
+            upkeep=await self.keep_up(),
         )
 
-    async def _pruned(self, table: str, age: Duration) -> int:
-        return await self._all_of(lambda: self._value(f"prune_{table}", age, AT_A_TIME))
-
-    async def _all_of(self, move: Callable[[], Awaitable[int]]) -> int:
-        """Repeat a bounded statement until it finds nothing more, or until enough was done for one round."""
-        total = 0
-        for _ in range(ROUNDS):
-            moved = await move()
-            self._beat()
-            total += moved
-            if moved == 0:
-                break
-        return total
-
-    async def _unless_locked(self, name: str, *arguments: object) -> int:
-        try:
-            return await self._value(name, *arguments)
-        except asyncpg.LockNotAvailableError:  # a long reader or another node; there are partitions for two weeks
-            self._log.warning("healer.locked_out", statement=name)
-            return 0
-
-    async def _value(self, name: str, *arguments: object) -> int:
-        return int(await self._database.fetchval(_load(name), *arguments) or 0)
-
-    async def _store(self, recovered: int, retried: int, alerts: int, upkeep: Upkeep) -> Healed:
-        details = msgspec.json.encode(upkeep).decode()
-        at = await self._database.fetchval(_load("store"), self._node, recovered, retried, alerts, details)
+    async def _store(self, healing_id: int, recovered: int, retried: int, alerts: int, mended: Round) -> Healed:
+        details = msgspec.json.encode(_flat(mended)).decode()
+        values = (healing_id, recovered, retried, alerts, details)
+        at = await self._database.fetchval(sql.load("healer/store", package="actors"), *values)
+        if at is None:
+            raise LeaseLost(f"round {healing_id} took longer than it may")
         return Healed(stuck_tasks_recovered=recovered, dlq_items_retried=retried, alerts_created=alerts, timestamp=at)
 
-    def _count(self, recovered: int, retried: int, alerts: int) -> None:
-        for kind, count in (("stuck_task", recovered), ("dead_letter", retried), ("alert", alerts)):
+    def _count(self, healed: Healed, mended: Round) -> None:
+        kinds = {
+            "stuck_task": healed.stuck_tasks_recovered,
+            "dead_letter": healed.dlq_items_retried,
+            "alert": healed.alerts_created,
+            "pull": mended.pulls_requested,
+            "missing_record": mended.missing_fetched,
+            "orphan": mended.orphans_fetched,
+            "pool": mended.pools_rebuilt,
+        }
+        for kind, count in kinds.items():
             self._metrics.healed.labels(kind).inc(count)
 
 
@@ -245,5 +246,11 @@ async def _count_of(moving: Awaitable[Moved]) -> int:
     return len((await moving).ids)
 
 
-def _load(name: str) -> str:
-    return sql.load(f"healer/{name}", package="actors")
+async def _whole() -> bool:
+    return False
+
+
+def _flat(mended: Round) -> dict[str, Any]:
+    """What was put right beside what was done to the tables."""
+    details: dict[str, Any] = msgspec.to_builtins(mended)
+    return {**details.pop("upkeep"), **details}

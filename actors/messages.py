@@ -36,5 +36,9 @@ class Heal(Call[Healed], frozen=True):
     """Put right now what can be put right, and say what that was."""
 
 
+class HealWake(Struct, frozen=True):
+    """A round was asked for in a row; look for those that wait now."""
+
+
 class Compare(Struct, frozen=True):
     """A report was asked for; look for those that wait now."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from actors import reports
+from actors import healings, reports
 from actors.bell import Bell
 from actors.ticker import Action
 from tds_runtime import runs
@@ -35,9 +35,13 @@ def defaults(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def actions(bell: Bell) -> dict[str, Action]:
-    """What a schedule's `run` may name. A pull is a run, a comparison a report; healing keeps records of its own."""
+    """What a schedule's `run` may name: a pull is a run, a comparison a report, healing a round; all are rows."""
     pulls = {f"pull.{kind}": Action(_Pull(kind), bell.run) for kind in KINDS}
-    return {**pulls, "heal": Action(_nothing, bell.heal), "compare": Action(_compare, bell.compare)}
+    return {
+        **pulls,
+        "heal": Action(_heal, bell.heal, "healing", healings.cancel),
+        "compare": Action(_compare, bell.compare, "report", reports.cancel),
+    }
 
 
 def check(schedules: Mapping[str, Schedule], known: Mapping[str, Action]) -> None:
@@ -79,7 +83,9 @@ async def _compare(connection: Connection, *, schedule: str, slot: datetime, arg
     return None
 
 
-async def _nothing(_connection: Connection, *, schedule: str, slot: datetime, args: Mapping[str, Any]) -> int | None:  # noqa: ARG001 - the shape of a start
+async def _heal(connection: Connection, *, schedule: str, slot: datetime, args: Mapping[str, Any]) -> int | None:  # noqa: ARG001 - healing takes no arguments
+    """Ask for a round of the healer; it is no run, so its slot names none."""
+    await healings.request(connection, f"schedule {schedule}", schedule=schedule, slot=slot)
     return None
 
 

@@ -95,7 +95,8 @@ class Keeper:
                 self._saved_at[name] = found[name].budget.observed_at
 
     async def _exchange(self) -> None:
-        """Save what changed here, apply what changed there."""
+        """Save what changed here, apply what changed there, and see to the connections."""
+        await self._client.mend()
         self._changed = anyio.Event()
         for name in sorted(self._unsaved):
             await self._shared.save_breaker(name, self._client.breakers[name].state)

@@ -1,8 +1,12 @@
-"""Turns schedules into runs: each slot is decided once in the fleet, and its run commits together with the decision."""
+"""Turns schedules into work: each slot is decided once in the fleet, and what it asks for commits with the decision.
+
+The node that leads decides. That only saves work: what makes a second leader harmless is the key (schedule, slot).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -11,10 +15,14 @@ from msgspec import Struct
 
 from tds_runtime import Context, actor, logs, ride_out, runs, schedule, sql
 from tds_runtime.database import Connection, Database
+from tds_runtime.errors import DatabaseGone
+from tds_runtime.leader import Leader
 from tds_runtime.schedule import Decision, Schedule, Standing
 from tds_runtime.values import Duration
 
-LOCK = 7_305_801_316_121_089_640
+OFFICE = "ticker"
+LEASE = 30.0
+"""Seconds after which another node ticks instead of one that is gone: less than makes a slot late."""
 LONGEST_SLEEP = 15.0
 """Seconds between two looks at the database, so that a pause, a failure or a changed clock is noticed."""
 
@@ -22,76 +30,110 @@ logger = logs.get("ticker")
 
 
 class Start(Protocol):
-    """Makes the run of a slot, in the transaction that decides the slot; returns the run's id, if it has one."""
+    """Makes the work of a slot, in the transaction that decides the slot; returns the id of a run of pulling."""
 
     async def __call__(
         self, connection: Connection, /, *, schedule: str, slot: datetime, args: Mapping[str, Any]
     ) -> int | None: ...
 
 
+class Cancel(Protocol):
+    """Ends work that takes too long, in the caller's transaction."""
+
+    async def __call__(self, connection: Connection, work_id: int, reason: str, /) -> object: ...
+
+
 class Action(Struct, frozen=True):
-    """What a schedule's `run` means: how a run is made, and whom to wake after its commit."""
+    """What a schedule's `run` means: how its work is made, whom to wake after the commit, and how it is ended.
+
+    `work` is what the view tds_scheduled_work calls it: run, report or healing.
+    """
 
     start: Start
     wake: Callable[[], object]
+    work: str = "run"
+    cancel: Cancel = runs.cancel
 
 
 class Tick(Struct, frozen=True):
     """What one look at the schedules did."""
 
     started: tuple[str, ...]
-    """The schedules whose run was made."""
+    """The schedules whose work was made."""
     sleep: float
     """Seconds until the next slot, by the database's clock."""
+    epoch: int | None = None
+    """The term in which this node decided; None when another one leads."""
 
 
 @actor(watchdog=None)
 async def ticker(
-    ctx: Context, *, database: Database, schedules: Mapping[str, Schedule], actions: Mapping[str, Action]
+    ctx: Context,
+    *,
+    database: Database,
+    schedules: Mapping[str, Schedule],
+    actions: Mapping[str, Action],
+    boot_id: str,
 ) -> None:
     """Decide slots as they come; with the database away nothing is lost, the slots are caught up."""
     ctx.ready()
+    leader = Leader(database, name=OFFICE, boot_id=boot_id, lease=LEASE)
     while not ctx.stopping.is_set():
-        found = await ride_out(ctx, "database", lambda: tick(database, schedules, actions))
+        found = await ride_out(ctx, "database", lambda: tick(database, schedules, actions, leader))
         for name in found.started:
             actions[schedules[name].run].wake()
         async with ctx.waiting("slot"):
             with move_on_after(min(found.sleep, LONGEST_SLEEP)):
                 await ctx.stopping.wait()
+    with suppress(DatabaseGone):
+        await leader.resign()
 
 
-async def tick(database: Database, schedules: Mapping[str, Schedule], actions: Mapping[str, Action]) -> Tick:
-    """Decide everything that is due now; does nothing while another node does it."""
+async def tick(
+    database: Database,
+    schedules: Mapping[str, Schedule],
+    actions: Mapping[str, Action],
+    leader: Leader,
+    *,
+    now: datetime | None = None,
+) -> Tick:
+    """Decide everything that is due at `now` (default: by the database's clock); nothing while another node leads."""
     async with database.transaction() as connection:
-        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", LOCK):
-            return Tick((), 1.0)
-        await _cancel_overdue(connection, schedules)
+        epoch = await leader.hold(connection)
+        if epoch is None:
+            return Tick((), LONGEST_SLEEP)
+        await _cancel_overdue(connection, schedules, actions)
         for row in await connection.fetch(sql.load("ticker/settle", package="actors")):
-            logger.warning("slot.failed", schedule=row["schedule"], slot=row["slot"], run_id=row["run_id"])
+            logger.warning(
+                "slot.failed", schedule=row["schedule"], slot=row["slot"], **{f"{row['work']}_id": row["id"]}
+            )
         started: list[str] = []
         sleep = LONGEST_SLEEP
         enabled = [name for name, plan in schedules.items() if plan.enabled]
-        for row in await connection.fetch(sql.load("ticker/standing", package="actors"), enabled):
+        for row in await connection.fetch(sql.load("ticker/standing", package="actors"), enabled, now):
             name = row["name"]
-            started += [name] if await _decide(connection, name, schedules[name], actions, row) else []
+            decided = await _decide(connection, schedules[name], actions, row, epoch)
+            started += [name] if decided else []
             sleep = min(sleep, _until_next(name, schedules[name], row["now"]))
-    return Tick(tuple(started), sleep)
+    return Tick(tuple(started), sleep, epoch)
 
 
-async def _cancel_overdue(connection: Connection, schedules: Mapping[str, Schedule]) -> None:
+async def _cancel_overdue(
+    connection: Connection, schedules: Mapping[str, Schedule], actions: Mapping[str, Action]
+) -> None:
     allowed = [float(plan.timeout) for plan in schedules.values()]
-    for row in await connection.fetch(sql.load("ticker/overdue", package="actors"), list(schedules), allowed):
-        await runs.cancel(connection, row["id"], f"longer than the {Duration(row['seconds'])} its schedule allows")
-        logger.warning("run.overdue", schedule=row["schedule"], run_id=row["id"])
+    work = [actions[plan.run].work for plan in schedules.values()]
+    for row in await connection.fetch(sql.load("ticker/overdue", package="actors"), list(schedules), allowed, work):
+        action = actions[schedules[row["schedule"]].run]
+        await action.cancel(connection, row["id"], f"longer than the {Duration(row['seconds'])} its schedule allows")
+        logger.warning("run.overdue", schedule=row["schedule"], **{f"{action.work}_id": row["id"]})
 
 
-async def _decide(connection: Connection, name: str, plan: Schedule, actions: Mapping[str, Action], row: Any) -> bool:
+async def _decide(connection: Connection, plan: Schedule, actions: Mapping[str, Action], row: Any, epoch: int) -> bool:
     """Record an outcome for each slot that has come; True when one of them runs."""
-    if row["last"] is None:
-        begin = Decision(
-            schedule.latest(plan, row["now"]), "skipped_catchup", "the schedule was seen for the first time"
-        )
-        await record(connection, name, begin)
+    name = row["name"]
+    if row["last"] is None or row["timing"] not in {"", schedule.describe(plan)}:
+        await _begin(connection, name, plan, row, epoch)
         return False
     standing = Standing(
         last=row["last"],
@@ -99,29 +141,40 @@ async def _decide(connection: Connection, name: str, plan: Schedule, actions: Ma
         running=row["running"],
         failures=row["failures"],
         skipped=row["skipped"],
+        tried=row["tried"],
         paused=row["paused"],
     )
     runs = False
     for decision in schedule.decide(name, plan, standing, row["now"]):
-        if await record(connection, name, decision) and decision.runs:
-            await _start(connection, name, plan, actions[plan.run].start, decision)
-            runs = True
+        if await record(connection, name, decision, epoch):
+            if decision.runs:
+                await start(connection, name, plan, actions[plan.run].start, decision.slot)
+            runs = runs or decision.runs
     return runs
 
 
-async def record(connection: Connection, name: str, decision: Decision) -> bool:
+async def _begin(connection: Connection, name: str, plan: Schedule, row: Any, epoch: int) -> None:
+    """Let its slots begin now: what was none until now was not missed either."""
+    why = "the schedule was seen for the first time" if row["last"] is None else "its times are new, or it is on again"
+    newest = schedule.latest(plan, row["now"] - schedule.offset(name, plan))
+    await record(connection, name, Decision(newest, "skipped_catchup", why), epoch)
+    await connection.execute(sql.load("ticker/begin", package="actors"), name, schedule.describe(plan))
+
+
+async def record(connection: Connection, name: str, decision: Decision, epoch: int | None = None) -> bool:
     """Write down what becomes of a slot; False when that was decided before."""
-    values = (name, decision.slot, decision.outcome, decision.detail)
+    values = (name, decision.slot, decision.outcome, decision.detail, epoch)
     recorded = await connection.fetchval(sql.load("ticker/decide", package="actors"), *values)
     if recorded:
-        logger.info("slot.decided", schedule=name, slot=decision.slot, outcome=decision.outcome)
+        logger.info("slot.decided", schedule=name, slot=decision.slot, outcome=decision.outcome, epoch=epoch)
     return recorded is not None
 
 
-async def _start(connection: Connection, name: str, plan: Schedule, start: Start, decision: Decision) -> None:
-    run_id = await start(connection, schedule=name, slot=decision.slot, args=plan.args)
+async def start(connection: Connection, name: str, plan: Schedule, start: Start, slot: datetime) -> None:
+    """Make the work of a slot, and name it in the slot when it is a run of pulling."""
+    run_id = await start(connection, schedule=name, slot=slot, args=plan.args)
     if run_id is not None:
-        await connection.execute(sql.load("ticker/attach", package="actors"), name, decision.slot, run_id)
+        await connection.execute(sql.load("ticker/attach", package="actors"), name, slot, run_id)
 
 
 def _until_next(name: str, plan: Schedule, now: datetime) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -25,8 +26,9 @@ from actors.bell import Bell, Listeners
 from actors.clerk import clerk
 from actors.entity_sync import Synced, entity_sync
 from actors.healer import Retention
+from actors.healing import letters
 from actors.memory import Memory, Recall
-from actors.messages import Compare, Heal, RunWake, Wake
+from actors.messages import Compare, Heal, HealWake, RunWake, Wake
 from actors.sandbox import options as sandbox
 from actors.sandbox_process import Options as SandboxOptions
 from actors.sandbox_process import sandbox_process
@@ -45,13 +47,13 @@ from actors.zoho.seal import Seal
 from actors.zoho.tokens import Fleet
 from tds_runtime import Budget, Child, Spec, Supervisor, cli, database, http, intake, logs, nodes, queue, sql
 from tds_runtime.clients import Clients, networks
-from tds_runtime.config import secrets
+from tds_runtime.config import plain, secrets
 from tds_runtime.embedded import Server
 from tds_runtime.metrics import Metrics
 from tds_runtime.redaction import Redactor
 from tds_runtime.schedule import Schedule
 from tds_runtime.upstreams import Shared
-from tds_runtime.values import Secret
+from tds_runtime.values import Duration, Secret
 
 ALONE = Budget(5, per=60)
 """An actor that crashes more often is put aside and tried again by itself; its neighbours never notice."""
@@ -166,6 +168,21 @@ class Parts:
         """What makes the target tables that are absent, where they are to be made."""
         return absent.statements(self.entities.tables) if self._makes_tables else ()
 
+    def premises(self, config: Config) -> healer.Premises:
+        """What the healer looks after; what decides how a task ends is said by these sections, beside the mappings."""
+        decisive = plain([config.zoho, config.entities, config.fetcher, config.queue, config.images])
+        settings = (self.entities, self.client, decisive, graces(config.schedule))
+        return self._recall(
+            "premises",
+            settings,
+            lambda: healer.Premises(
+                entities=self.entities,
+                fingerprints=letters.fingerprints(self.entities, decisive),
+                graces=graces(config.schedule),
+                mend=self.client.mend,
+            ),
+        )
+
     def application(self, services: Services, options: webhooks.Options) -> Starlette:
         """The web application; one that would be the same is the one that is being served."""
         return self._recall(
@@ -175,6 +192,11 @@ class Parts:
                 services, webhooks.routes(services.writer, self.names, options, self.metrics, clients=services.clients)
             ),
         )
+
+
+def graces(schedules: Mapping[str, Schedule]) -> dict[str, Duration]:
+    """How late the success of each schedule may be; what is switched off is never late."""
+    return {name: plan.grace for name, plan in schedules.items() if plan.enabled}
 
 
 def _entities(directory: Path, recall: Recall) -> Entities:
@@ -240,7 +262,7 @@ def tree(config: Config, host: cli.Host, memory: Memory | None = None) -> Superv
         unmapped,
         fetching,
         pulling,
-        ticker(database=store, schedules=config.schedule, actions=parts.actions).options(budget=ALONE),
+        ticking(config, parts),
         healing,
         comparing,
         working,
@@ -301,7 +323,15 @@ def of_source(config: Config, parts: Parts) -> tuple[Spec[Wake], Spec[RunWake]]:
     return fetching.options(budget=ALONE), pulling.options(budget=ALONE)
 
 
-def of_upkeep(config: Config, parts: Parts) -> tuple[Spec[Heal], Spec[Compare]]:
+def ticking(config: Config, parts: Parts) -> Spec[Never]:
+    """Who decides slots."""
+    deciding = ticker(
+        database=parts.database, schedules=config.schedule, actions=parts.actions, boot_id=parts.node.boot_id
+    )
+    return deciding.options(budget=ALONE)
+
+
+def of_upkeep(config: Config, parts: Parts) -> tuple[Spec[Heal | HealWake], Spec[Compare]]:
     """The two that look after what is stored: healer and reconciler."""
     healing = healer.healer(
         database=parts.database,
@@ -311,6 +341,7 @@ def of_upkeep(config: Config, parts: Parts) -> tuple[Spec[Heal], Spec[Compare]]:
         retention=config.retention,
         levels=config.service_levels,
         node=parts.node.name,
+        premises=parts.premises(config),
     )
     comparing = reconciler.reconciler(
         database=parts.database,
@@ -326,7 +357,10 @@ def of_upkeep(config: Config, parts: Parts) -> tuple[Spec[Heal], Spec[Compare]]:
 def alerting(config: Config, parts: Parts, host: cli.Host) -> Spec[Never]:
     """Who tells people."""
     limits = Conditions(
-        thresholds=config.healer.thresholds, silence=config.healer.silence, heartbeat=config.healer.heartbeat
+        thresholds=config.healer.thresholds,
+        silence=config.healer.silence,
+        heartbeat=config.healer.heartbeat,
+        graces=graces(config.schedule),
     )
     telling = alerter(
         database=parts.database,
@@ -374,6 +408,7 @@ def services(config: Config, parts: Parts, host: cli.Host) -> Services:
         writer=parts.bell.listeners.writer,
         options=config.api,
         thresholds=config.healer.thresholds,
+        healing=config.healer,
         acknowledged_for=config.alerter.acknowledged_for,
         levels=config.service_levels,
         clients=parts.clients,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import TracebackType
 
 from anyio import Event, current_time
@@ -13,6 +14,10 @@ from tds_runtime.pulse import Pulse, Wait
 
 def _nothing() -> None:
     return None
+
+
+ACTOR: ContextVar[Context | None] = ContextVar("tds_runtime.actor", default=None)
+"""The incarnation whose code is running, for who writes lines about it; each incarnation has a context of its own."""
 
 
 class Context:

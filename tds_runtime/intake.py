@@ -13,13 +13,14 @@ import anyio
 import asyncpg
 from msgspec import Struct
 
-from tds_runtime import sql
+from tds_runtime import logs, sql
 from tds_runtime.connection import is_lost
 from tds_runtime.context import Context
 from tds_runtime.database import Connection, Database
 from tds_runtime.delivery import Delivery, Entry, fold_repeats, parameters, rounds
 from tds_runtime.errors import DatabaseGone
 from tds_runtime.inbox import Inbox
+from tds_runtime.logs import correlation
 from tds_runtime.mailbox import Mailbox
 from tds_runtime.ref import Call
 from tds_runtime.spec import actor
@@ -33,6 +34,8 @@ TRIES = 3  # for deadlocks and serialization failures, which say that nothing wa
 KEPT = 30.0  # seconds that an idle writer keeps its connection
 ADMITTED = 5.0  # seconds that deliveries wait for a database that has not answered since the start
 LOOK = 0.02  # seconds between looks whether it has
+
+log = logs.get("intake")
 
 OnStored = Callable[[frozenset[str]], None]
 
@@ -110,12 +113,21 @@ class _Writer:
         return []
 
     def _answer(self, questions: Sequence[Store], receipts: Sequence[Receipt | None]) -> None:
-        stored = set()
+        stored = []
         for question, receipt in zip(questions, receipts, strict=True):
             if receipt is not None:
                 self._inbox.reply(question, receipt)
-                stored.add(question.delivery.entity_type)
-        self._on_stored(frozenset(stored))
+                stored.append((question.delivery, receipt.duplicate))
+        entities = frozenset(delivery.entity_type for delivery, _ in stored)
+        self._on_stored(entities)
+        log.info(
+            "deliveries.stored",
+            deliveries=len(stored),
+            duplicates=sum(duplicate for _, duplicate in stored),
+            refused=len(questions) - len(stored),
+            entities=sorted(entities),
+            **correlation(delivery.correlation_id for delivery, _ in stored),
+        )
 
     async def _stored(self, connection: Connection, deliveries: Sequence[Delivery]) -> list[Receipt | None]:
         """Store them together; when the server rejects one, halve until only that one is refused (None)."""

@@ -54,6 +54,18 @@ class Leader:
         self._epoch = epoch or self._epoch
         return epoch is not None
 
+    async def hold(self, connection: Connection) -> int | None:
+        """Take or extend the lead in the transaction of a write; the epoch, None while another node leads or writes.
+
+        The row is locked until that transaction ends, so nobody takes over in its middle.
+        """
+        asked = self._clock()
+        values = (self._name, self._boot_id, self._lease)
+        epoch: int | None = await connection.fetchval(sql.load("leader/hold"), *values)
+        self._until = -1.0 if epoch is None else asked + 0.9 * self._lease
+        self._epoch = epoch or self._epoch
+        return epoch
+
     async def confirm(self, connection: Connection) -> None:
         """Make sure, in the transaction of a write, that nobody took over; raises LeaseLost."""
         if not await connection.fetchval(sql.load("leader/confirm"), self._name, self._boot_id, self._epoch):

@@ -10,7 +10,7 @@ from typing import Any
 from anyio import CancelScope
 from anyio.abc import TaskGroup
 
-from tds_runtime.context import Context
+from tds_runtime.context import ACTOR, Context
 from tds_runtime.deadlines import Deadlines
 from tds_runtime.errors import Error, Hung
 from tds_runtime.events import (
@@ -175,6 +175,7 @@ class Lifecycle:
 
 
 def _call(spec: Spec[Any], inbox: Inbox[Any] | None, ctx: Context) -> Any:
+    ACTOR.set(ctx)
     if inbox is None:
         return spec.function(ctx, *spec.positional, **spec.keywords)
     ASKER.set(inbox.box)

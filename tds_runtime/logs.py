@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
@@ -20,11 +20,15 @@ import structlog
 from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
 
+from tds_runtime.context import ACTOR
 from tds_runtime.mailbox import CORRELATION
 from tds_runtime.redaction import Redactor
 from tds_runtime.sink import Sink
 
-__all__ = ["Logging", "Options", "Redactor", "bound", "configure", "get"]
+__all__ = ["Logging", "Options", "Redactor", "bound", "configure", "correlation", "get"]
+
+LISTED = 20
+"""Ids that one line names at most."""
 
 Observer = Callable[[Mapping[str, Any]], None]
 
@@ -67,6 +71,14 @@ def get(name: str) -> FilteringBoundLogger:
 def bound(**fields: Any) -> AbstractContextManager[None]:
     """Bind fields (correlation_id, run_id, ...) to every line that the current task writes inside the block."""
     return structlog.contextvars.bound_contextvars(**fields)
+
+
+def correlation(ids: Iterable[str]) -> dict[str, Any]:
+    """Fields that tie the line of a batch to what caused it, and not to the message that woke the actor."""
+    known = sorted({one for one in ids if one})
+    if len(known) == 1:
+        return {"correlation_id": known[0]}
+    return {"correlation_id": "", "correlation_ids": known[:LISTED]} if known else {"correlation_id": ""}
 
 
 def configure(
@@ -119,10 +131,13 @@ class _Bridge(logging.Handler):
 
 
 def _correlate(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Name the message at hand; a correlation bound by hand wins."""
-    correlation = CORRELATION.get()
+    """Name the message at hand and who handles it, in which of its lives; what is bound by hand wins."""
+    correlation, ctx = CORRELATION.get(), ACTOR.get()
     if correlation:
         event.setdefault("correlation_id", correlation)
+    if ctx is not None:
+        event.setdefault("actor", ctx.path)
+        event.setdefault("incarnation", ctx.incarnation)
     return event
 
 

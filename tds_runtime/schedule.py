@@ -26,7 +26,9 @@ MOST_AT_ONCE = 1_000
 """Slots decided in one go; after a long absence the rest follows in the next."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LONGEST_PAUSE = 6  # a paused schedule tries itself again at least every 2**6 slots
+_MOST_DOUBLINGS = 6
+LONGEST_PAUSE = timedelta(hours=6)
+"""A schedule that failures have paused tries itself again at least every 64 slots, and at least so often."""
 
 
 class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,17 +46,17 @@ class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     overlap: Literal["skip", "queue_one", "allow"] = "skip"
     """When the run of an earlier slot has not ended: skip this one, let one wait, or run beside it."""
     catchup: Literal["latest", "all", "skip"] = "latest"
-    """Of the slots missed while nothing ran: run the latest, all of them (in order), or none."""
+    """Of the slots missed while nothing ran: run the latest, all of them (one after the other), or none."""
     catchup_window: Duration = Duration("6h")
     """Missed slots older than this are not run."""
     jitter: Duration = Duration(0)
     """Run up to this much later, always by the same amount for one schedule."""
     timeout: Duration = Duration("1h")
-    """A run that takes longer is cancelled and failed."""
+    """A run that takes longer is cancelled and failed; what it was put off by an outage does not count."""
     grace: Duration = Duration("20m")
     """No success so long after a slot is worth an alert."""
     pause_after_failures: int = 0
-    """After so many failed slots in a row, only every second, fourth, ... slot is tried; 0 is never."""
+    """After so many failed slots in a row only every second, fourth, ... is tried, one in 6 h at least; 0 is never."""
     enabled: bool = True
 
     def __post_init__(self) -> None:
@@ -82,6 +84,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     """How many of its newest runs failed in a row."""
     skipped: int = 0
     """How many slots were skipped by a pause since the newest run."""
+    tried: datetime | None = None
+    """The newest slot that ran."""
     paused: bool = False
     """Paused by a person."""
 
@@ -159,9 +163,9 @@ def _decide_slot(
         return Decision(slot, "skipped_catchup", f"{Duration(int(lateness.total_seconds()))} late")
     if standing.paused:
         return Decision(slot, "skipped_paused", "paused by hand")
-    if _holds_back(schedule, standing):
+    if _holds_back(schedule, standing, slot):
         return Decision(slot, "skipped_paused", f"{standing.failures} failures in a row")
-    if not _has_room(schedule, standing):
+    if not (late and schedule.catchup == "all") and not _has_room(schedule, standing):
         return Decision(slot, "skipped_overlap", "an earlier run has not ended")
     return Decision(slot, "late" if late else "ran")
 
@@ -172,12 +176,14 @@ def _catches_up(schedule: Schedule, lateness: timedelta, *, newest: bool) -> boo
     return schedule.catchup == "all" or (schedule.catchup == "latest" and newest)
 
 
-def _holds_back(schedule: Schedule, standing: Standing) -> bool:
-    """Whether failures pause it; a pause tries itself again after 1, 2, 4, ... skipped slots."""
+def _holds_back(schedule: Schedule, standing: Standing, slot: datetime) -> bool:
+    """Whether failures pause it; it tries itself again after 1, 2, 4, ... skipped slots, or after `LONGEST_PAUSE`."""
     beyond = standing.failures - schedule.pause_after_failures
     if not schedule.pause_after_failures or beyond < 0:
         return False
-    return standing.skipped < 1 << min(beyond, _LONGEST_PAUSE)
+    if standing.tried is not None and slot - standing.tried >= LONGEST_PAUSE:
+        return False
+    return standing.skipped < 1 << min(beyond, _MOST_DOUBLINGS)
 
 
 def _has_room(schedule: Schedule, standing: Standing) -> bool:
@@ -197,6 +203,7 @@ def _after(standing: Standing, decision: Decision) -> Standing:
         running=standing.running,
         failures=standing.failures,
         skipped=0 if decision.runs else standing.skipped + (decision.outcome == "skipped_paused"),
+        tried=decision.slot if decision.runs else standing.tried,
         paused=standing.paused,
     )
 

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors import schedules
 from tds_runtime import schedule
+from tds_runtime.decoding import decode_own
 from tds_runtime.schedule import Schedule, Standing
 from tds_runtime.values import Duration
 
@@ -239,3 +243,78 @@ def test_a_schedule_describes_itself() -> None:
     assert schedule.describe(daily(timezone="Asia/Baghdad")) == "0 2 * * * (Asia/Baghdad)"
     assert schedule.describe(quarterly()) == "every 15m"
     assert ZoneInfo(daily(timezone="Asia/Baghdad").timezone)
+
+
+# --- a long time
+
+
+DAYS = 400
+BEGIN = datetime(2026, 1, 15, tzinfo=UTC)
+STEPS = (timedelta(hours=7), timedelta(hours=5, minutes=13), timedelta(minutes=-90), timedelta(hours=11, seconds=59))
+"""How the clock goes: never as the slots do, and now and then backwards."""
+
+
+def lived(name: str, plan: Schedule) -> list[datetime]:
+    """The slots that ran while a clock that is set back again and again went on for 400 days."""
+    standing, now, ran = Standing(last=schedule.latest(plan, BEGIN)), BEGIN, list[datetime]()
+    for step in itertools.cycle(STEPS):
+        now += step
+        for decision in schedule.decide(name, plan, standing, min(now, BEGIN + timedelta(days=DAYS))):
+            assert decision.runs, decision
+            ran.append(decision.slot)
+            standing = Standing(last=decision.slot)
+        if now > BEGIN + timedelta(days=DAYS):
+            return ran
+    raise AssertionError
+
+
+def patient(zone: str) -> dict[str, Schedule]:
+    """The default schedules, so that every slot runs however late it is."""
+    more = {"timezone": zone, "catchup": "all", "catchup_window": "2d", "overlap": "allow"}
+    return {
+        name: msgspec.convert(said | more, Schedule, dec_hook=decode_own) for name, said in schedules.DEFAULTS.items()
+    }
+
+
+@pytest.mark.parametrize("zone", [BERLIN, "America/Santiago", "Asia/Baghdad"])
+def test_in_400_days_each_slot_of_each_default_schedule_runs_once(zone: str) -> None:
+    """Every hour, quarter and local day has its slots, over all changes of the clocks, and no slot comes twice."""
+    local = ZoneInfo(zone)
+    offsets = [(BEGIN + timedelta(days=day)).astimezone(local).utcoffset() for day in range(DAYS)]
+    assert sum(before != after for before, after in itertools.pairwise(offsets)) == (0 if "Baghdad" in zone else 2)
+    for name, plan in patient(zone).items():
+        ran = lived(name, plan)
+        gaps = {later - earlier for earlier, later in itertools.pairwise(ran)}
+        assert min(gaps) > timedelta()
+        if plan.every is not None or plan.cron == "0 * * * *":
+            step = timedelta(seconds=plan.every or 3600)
+            assert gaps == {step}
+            assert abs(len(ran) - timedelta(days=DAYS) // step) <= 1
+            continue
+        hours = str(plan.cron).split()[1].split(",")
+        days = Counter(slot.astimezone(local).date() for slot in ran)
+        whole = sorted(days)[1:-1]
+        assert whole == [whole[0] + timedelta(days=day) for day in range(len(whole))]
+        assert len(whole) >= DAYS - 2
+        assert {days[day] for day in whole} == {len(hours)}
+        moved = [slot for slot in ran if str(slot.astimezone(local).hour) not in hours]
+        assert len(moved) == (1 if (zone, hours) == (BERLIN, ["2"]) else 0)  # one night has no 02:00
+
+
+def test_a_pause_by_failures_tries_itself_every_six_hours() -> None:
+    """A daily schedule that failures have paused tries every slot, one of every quarter at least each sixth hour."""
+    now = at("2026-11-22T02:00+00:00")
+    standing = {"last": NOON, "failures": 9, "skipped": 1}
+    assert outcomes(daily(pause_after_failures=1), now, tried=now - timedelta(days=1), **standing) == ["ran"]
+    plan, now = quarterly(pause_after_failures=1), NOON + timedelta(minutes=15)
+    assert outcomes(plan, now, tried=now - timedelta(hours=5), **standing) == ["skipped_paused"]
+    assert outcomes(plan, now, tried=now - timedelta(hours=6), **standing) == ["ran"]
+
+
+@pytest.mark.parametrize(("catchup", "runs"), [("latest", 1), ("all", 3), ("skip", 0)])
+def test_three_missed_slots_run_by_policy(catchup: Any, runs: int) -> None:
+    """One, three or none of them runs, and each of the three has its outcome."""
+    found = outcomes(quarterly(catchup=catchup), NOON + timedelta(minutes=50), last=NOON)
+    assert len(found) == 3
+    assert found.count("late") == runs
+    assert found.count("skipped_catchup") == 3 - runs

@@ -110,12 +110,15 @@ def test_the_same_configuration_restarts_nobody(tmp_path: Path, host: Host) -> N
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ('[schedule.prices]\nevery = "1d"\nrun = "pull.price_list"\n', {"ticker", "listener"}),
+        ('[schedule.prices]\nevery = "1d"\nrun = "pull.price_list"\n', {"ticker", "listener", "healer", "alerter"}),
         ('[webhooks]\nsecrets = ["another-secret-of-ours"]\n', {"listener"}),
-        ("[zoho]\ncalls_per_minute = 5\n", {"source", "fetcher", "pull", "reconciler"}),
+        ("[zoho]\ncalls_per_minute = 5\n", {"source", "fetcher", "pull", "reconciler", "healer"}),
         ('[metrics]\nevery = "5s"\n', {"metrics_reporter"}),
         ('[retention]\nruns = "9d"\n', {"healer"}),
-        ("[sandbox]\nenabled = true\n", {"sandbox_process", "source", "fetcher", "pull", "reconciler", "listener"}),
+        (
+            "[sandbox]\nenabled = true\n",
+            {"sandbox_process", "source", "fetcher", "pull", "reconciler", "listener", "healer"},
+        ),
     ],
 )
 def test_a_change_restarts_those_it_is_about(tmp_path: Path, host: Host, said: str, expected: set[str]) -> None:
@@ -134,7 +137,7 @@ def test_a_changed_mapping_restarts_its_entity_and_those_who_know_all(tmp_path: 
     branch.write_text(branch.read_text().replace('on_delete = "deactivate"', 'on_delete = "keep"'))
     after = specs(make(settings, host))
     changed = {name for name in after if not same_work(before[name], after[name])}
-    assert changed == {"branch", "fetcher", "pull", "reconciler", "listener"}
+    assert changed == {"branch", "fetcher", "pull", "reconciler", "healer", "listener"}
 
 
 def test_a_mapping_that_comes_or_goes_has_its_actor_come_or_go(tmp_path: Path, host: Host) -> None:

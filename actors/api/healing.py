@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import Raw, Struct
 from starlette.requests import Request
@@ -14,6 +16,7 @@ from actors.api.services import Services
 from actors.condition import Thresholds
 from actors.messages import Heal, Healed
 from tds_runtime import sql
+from tds_runtime.config import plain
 from tds_runtime.errors import NoAnswer, Undeliverable
 from tds_runtime.problem import Refusal
 
@@ -31,10 +34,11 @@ class Totals(Struct, frozen=True, kw_only=True):
 
 
 class Healings(Struct, frozen=True, kw_only=True):
-    """The totals, the newest round (None before the first), and what the rounds go by."""
+    """The totals, the newest round (None before the first), and what the rounds go by: the section [healer]."""
 
     totals: Totals
     last_run: Raw | None
+    configuration: dict[str, Any]
     thresholds: Thresholds
 
 
@@ -56,7 +60,12 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
         last = figures.pop("last_run")
         totals = msgspec.convert(figures, Totals)
         return answer(
-            Healings(totals=totals, last_run=Raw(last.encode()) if last else None, thresholds=services.thresholds)
+            Healings(
+                totals=totals,
+                last_run=Raw(last.encode()) if last else None,
+                configuration=plain(services.healing),
+                thresholds=services.thresholds,
+            )
         )
 
     return (

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from actors.api.authentication import Options
 from actors.condition import Thresholds
-from actors.messages import Heal
+from actors.healer import Options as HealerOptions
+from actors.messages import Heal, HealWake
 from actors.service_levels import levels
 from actors.zoho.entities import Entities
 from tds_runtime import Snapshot
@@ -54,10 +55,11 @@ class Services(Struct, frozen=True, kw_only=True):
     wake_pull: Callable[[], object]
     wake_reconciler: Callable[[], object]
     wake_clerk: Callable[[], object]
-    healer: Ref[Heal]
+    healer: Ref[Heal | HealWake]
     writer: Ref[Store]
     options: Options
     thresholds: Thresholds
+    healing: HealerOptions = HealerOptions()
     acknowledged_for: Duration = Duration("24h")
     levels: levels.Options = levels.Options()
     clients: Clients = Clients()

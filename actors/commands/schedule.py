@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from cyclopts import App
 
-from actors import schedules, ticker
-from actors.bell import Bell
+from actors import timetable
+from actors.timetable import TooManySlots
 from actors.tree import Config
 from tds_runtime import schedule, sql
 from tds_runtime.cli import Ended, Exit, Session
-from tds_runtime.database import Connection, Database
-from tds_runtime.schedule import Decision, Schedule
+from tds_runtime.database import Database
+from tds_runtime.schedule import Schedule
 
 
 def register(app: App, session: Session[Config]) -> None:
@@ -55,12 +54,11 @@ def _add_slots(verbs: App, session: Session[Config]) -> None:
             json: print JSON.
         """
         plan = _named(session.load().value, name)
-        slots = schedule.following(plan, datetime.now(UTC), count)
-        zone = ZoneInfo(plan.timezone)
+        slots = timetable.coming(plan, count)
         if json:
             session.output.data({"slots": slots})
         else:
-            shown = [(slot.astimezone(zone).isoformat(), slot.isoformat()) for slot in slots]
+            shown = [(one.local.isoformat(), one.slot.isoformat()) for one in slots]
             session.output.table((plan.timezone, "UTC"), shown)
 
     @verbs.command
@@ -75,13 +73,12 @@ def _add_slots(verbs: App, session: Session[Config]) -> None:
         settings = session.load().value
         _named(settings, name)
         async with session.database(settings.database) as database:
-            found = await database.fetch(sql.load("schedule/history", package="actors"), name, limit)
-        rows = [dict(row.items()) for row in found]
+            found = await timetable.history(database, name, limit)
         if json:
-            session.output.data({"slots": rows})
+            session.output.data({"slots": found})
         else:
-            columns = ("slot", "outcome", "run_id", "status", "took", "detail")
-            session.output.table(columns, [[row[column] for column in columns] for row in rows])
+            columns = ("slot", "outcome", "work", "work_id", "status", "seconds", "detail")
+            session.output.table(columns, [[getattr(one, column) for column in columns] for one in found])
 
 
 def _add_run(verbs: App, session: Session[Config]) -> None:
@@ -95,8 +92,8 @@ def _add_run(verbs: App, session: Session[Config]) -> None:
         settings = session.load().value
         plan = _named(settings, name)
         async with session.database(settings.database) as database, database.transaction() as connection:
-            run_id = await _start(connection, name, plan, datetime.now(UTC))
-        session.output.line(f"run {run_id}")
+            made = await timetable.run(connection, name, plan)
+        session.output.line(f"{made.work} {made.work_id}")
 
 
 def _add_pause(verbs: App, session: Session[Config]) -> None:
@@ -111,7 +108,7 @@ def _add_pause(verbs: App, session: Session[Config]) -> None:
         settings = session.load().value
         _named(settings, name)
         async with session.database(settings.database) as database:
-            await database.execute(sql.load("schedule/pause", package="actors"), name, session.operator, reason)
+            await timetable.pause(database, name, session.operator, reason)
         session.output.note(f"{name} is paused.")
 
     @verbs.command
@@ -123,8 +120,8 @@ def _add_pause(verbs: App, session: Session[Config]) -> None:
         """
         settings = session.load().value
         async with session.database(settings.database) as database:
-            gone = await database.fetchval(sql.load("schedule/resume", package="actors"), name)
-        if gone is None:
+            paused = await timetable.resume(database, name)
+        if not paused:
             raise Ended(f"{name} is not paused.", Exit.NOT_FOUND)
         session.output.note(f"{name} goes on.")
 
@@ -138,30 +135,32 @@ def _add_backfill(verbs: App, session: Session[Config]) -> None:
             name: which schedule.
             since: from when on; a time without a zone is UTC.
             until: to when; now when nothing is said.
-            dry_run: only say how many.
+            dry_run: only say how many that would be.
         """
         settings = session.load().value
         plan = _named(settings, name)
-        slots = _between(plan, _aware(since), min(_aware(until or datetime.now(UTC)), datetime.now(UTC)))
-        made = 0
-        if not dry_run:
-            async with session.database(settings.database) as database, database.transaction() as connection:
-                for slot in slots:
-                    made += await _backfill(connection, name, plan, slot, session.operator)
-        session.output.line(
-            f"{len(slots)} slots" if dry_run else f"{made} of {len(slots)} slots had no outcome and run"
-        )
+        try:
+            slots = timetable.missed(plan, since, until)
+        except TooManySlots as error:
+            raise Ended(str(error), Exit.USAGE) from error
+        async with session.database(settings.database) as database:
+            if dry_run:
+                made = await timetable.undecided(database, name, slots)
+            else:
+                async with database.transaction() as connection:
+                    made = await timetable.backfill(connection, name, plan, slots, session.operator)
+        session.output.line(f"{made} of {len(slots)} slots had no outcome and {'would run' if dry_run else 'run'}")
 
 
 async def _rows(database: Database, plans: Mapping[str, Schedule]) -> list[dict[str, Any]]:
     newest = {
         row["schedule"]: row for row in await database.fetch(sql.load("api/slots", package="actors"), list(plans))
     }
-    paused = {row["name"] for row in await database.fetch(sql.load("schedule/paused", package="actors"))}
+    paused = await timetable.paused(database)
     return [_row(name, plan, newest.get(name), paused) for name, plan in plans.items()]
 
 
-def _row(name: str, plan: Schedule, newest: Any, paused: set[str]) -> dict[str, Any]:
+def _row(name: str, plan: Schedule, newest: Any, paused: Mapping[str, str]) -> dict[str, Any]:
     following = schedule.following(plan, datetime.now(UTC), 1)
     state = "disabled" if not plan.enabled else "paused" if name in paused else "on"
     return {
@@ -181,36 +180,3 @@ def _named(settings: Config, name: str) -> Schedule:
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(settings.schedule)}."
         raise Ended(f"there is no schedule {name}; {hint}", Exit.NOT_FOUND)
     return settings.schedule[name]
-
-
-async def _start(connection: Connection, name: str, plan: Schedule, slot: datetime) -> int:
-    """The run row of a schedule; what keeps no run rows (healing) can only be asked of the daemon."""
-    actions = schedules.actions(Bell(()))  # nobody is to be woken: the daemon looks for itself
-    schedules.check({name: plan}, actions)
-    run_id = await actions[plan.run].start(connection, schedule=name, slot=slot, args=plan.args)
-    if run_id is None:
-        raise Ended(f'"{plan.run}" keeps no runs: only a running daemon can be asked for it, over HTTP.')
-    return run_id
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _between(plan: Schedule, since: datetime, until: datetime) -> list[datetime]:
-    found: list[datetime] = []
-    for slot in schedule.slots(plan, since):
-        if slot > until:
-            break
-        found.append(slot)
-        if len(found) > schedule.MOST_AT_ONCE:
-            raise Ended(f"that is more than {schedule.MOST_AT_ONCE} slots; take a shorter time.", Exit.USAGE)
-    return found
-
-
-async def _backfill(connection: Connection, name: str, plan: Schedule, slot: datetime, by: str) -> bool:
-    if not await ticker.record(connection, name, Decision(slot, "late", f"backfilled by {by}")):
-        return False
-    run_id = await _start(connection, name, plan, slot)
-    await connection.execute(sql.load("ticker/attach", package="actors"), name, slot, run_id)
-    return True

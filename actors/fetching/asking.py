@@ -24,6 +24,7 @@ from tds_runtime.errors import (
     RateLimited,
     RecordMissing,
     SourceAnswerInvalid,
+    SourceDown,
     SourceRefused,
     SourceRejected,
     code_of,
@@ -127,8 +128,16 @@ class Asker:
                 return self._refused(task, error)
             case BreakerOpen() | RateLimited() | DatabaseGone():
                 return Untried(task, error)
+            case SourceDown() if self._is_down(task):
+                return Untried(task, error)
             case _:  # the source failed at this very record, or answered what cannot be read
                 return Failed(task=task, code=code_of(error), message=str(error), final=False)
+
+    def _is_down(self, task: Task) -> bool:
+        """Whether so much failed that it cannot be this record: a breaker opened, or its probe has failed."""
+        entity = self._entities.get(task.entity_type)
+        apis = {source.api for source in entity.sources} if entity else {"inventory"}
+        return any(self._client.breakers[api].state.phase != "closed" for api in apis)
 
     async def _record(self, task: Task, entity: Entity, observed_at: datetime) -> Finding:
         """The document, from whichever endpoint has it when the task does not name one."""

@@ -26,7 +26,7 @@ from actors.zoho.oauth import Statistics as TokenStatistics
 from actors.zoho.options import Options
 from actors.zoho.tokens import Store
 from actors.zoho.transport import Transport
-from tds_runtime import breaker, limiter
+from tds_runtime import breaker, limiter, logs
 from tds_runtime.breaker import Breaker
 from tds_runtime.errors import RecordMissing, SourceAnswerInvalid, SourceRejected
 from tds_runtime.limiter import Budget, Ledger, Limiter
@@ -39,6 +39,8 @@ ORGANIZATION = "zoho"
 
 CHUNK = 100
 """Ids in one bulk call."""
+
+log = logs.get("source")
 
 RowT = TypeVar("RowT", bound=Row)
 
@@ -122,6 +124,13 @@ class Client:
     def opened(self) -> AbstractAsyncContextManager[None]:
         """Calls work for the length of this block; before and after it they raise `SourceDown`."""
         return self.transport.opened()
+
+    async def mend(self) -> bool:
+        """Rebuild the connection pool if it is broken; True when it was."""
+        rebuilt = await self.transport.mend()
+        if rebuilt:
+            log.warning("pool.rebuilt", reason="calls got no connection")
+        return rebuilt
 
     # --- single calls; for what they raise see `calls.Caller.make`
 

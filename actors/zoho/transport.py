@@ -13,6 +13,10 @@ from actors.zoho.answers import Answer
 from tds_runtime.config import Duration
 from tds_runtime.errors import SourceAnswerInvalid, SourceDown
 
+STARVED = 3
+"""Calls in a row that got no connection. Fewer calls are let in than there are connections, so none has to wait for
+one: the pool has lost some and will not find them again."""
+
 
 class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds for each part of an exchange, and for the whole of it (a byte a second defeats the others)."""
@@ -43,6 +47,7 @@ class Transport:
         }
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip"}
         self._http: httpx2.AsyncHTTPTransport | None = None
+        self._starved = 0
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -55,9 +60,16 @@ class Transport:
             with anyio.CancelScope(shield=True):
                 await old.aclose()
 
+    async def mend(self) -> bool:
+        """Replace the pool if it is beyond repair; True when it was."""
+        if self._http is None or self._starved < STARVED:
+            return False
+        await self.rebuild()
+        return True
+
     async def rebuild(self) -> None:
-        """Replace a pool that is beyond repair; exchanges under way on the old one fail."""
-        old, self._http = self._http, self._pool()
+        """Replace the pool; exchanges under way on the old one fail."""
+        old, self._http, self._starved = self._http, self._pool(), 0
         if old is not None:
             await old.aclose()
 
@@ -87,13 +99,16 @@ class Transport:
         request = httpx2.Request(method, url, headers=every, content=content, extensions=self._extensions)
         try:
             with anyio.fail_after(min(self._timeouts.whole, within or self._timeouts.whole)):
-                return await self._whole(self._http, request, cap)
+                answer = await self._whole(self._http, request, cap)
         except TimeoutError as error:
             raise SourceDown("timeout: the answer never ended") from error
         except httpx2.DecodingError as error:
             raise SourceAnswerInvalid(f"cannot be unpacked: {error}") from error
         except httpx2.TransportError as error:
+            self._starved += isinstance(error, httpx2.PoolTimeout)
             raise SourceDown(_reason(error)) from error
+        self._starved = 0
+        return answer
 
     async def _whole(self, http: httpx2.AsyncHTTPTransport, request: httpx2.Request, cap: int) -> Answer:
         response = await http.handle_async_request(request)

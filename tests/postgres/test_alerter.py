@@ -17,7 +17,6 @@ from fixtures.daemon import until
 from fixtures.mail import Mailer
 from fixtures.upstream import HANG, Reply, Upstream
 
-from actors import reconciler
 from actors.alerter import Watch, alerter
 from actors.alerting import acting, conditions, storing
 from actors.alerting.channels import Channel, Refused, Undelivered
@@ -331,7 +330,10 @@ async def test_a_window_survives_a_restart(database: Database, clock: Clock, sen
 async def test_alerts_of_healer_and_reconciler_are_told(database: Database, clock: Clock, sent: Sent) -> None:
     """There is one store: who found a cause makes no difference to who is told."""
     node = Node(database, clock, sent, rules={})
-    await reconciler.store(database, {"product": (100, 50)}, 95.0)
+    await database.execute(
+        "INSERT INTO tds_alerts (alert_type, severity, cause, title) "
+        "VALUES ('match_rate', 'warning', 'product', 'product matches by 50.00 %')"
+    )
     await database.execute(
         "INSERT INTO tds_slots (schedule, slot, outcome, detail) VALUES ('daily_full_sync', now(), 'failed', 'why')"
     )

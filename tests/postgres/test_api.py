@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -366,6 +366,40 @@ async def test_jobs_say_when_they_run_next_and_what_became_of_the_last_slot(site
     assert daily["last_outcome"] == ""
 
 
+async def test_a_schedule_shows_its_slots_in_both_zones_and_what_became_of_them(site: Site) -> None:
+    """The next five in UTC and in its own zone, the newest with the work they made."""
+    path = "/api/tds/monitoring/scheduler/jobs/daily_full_sync"
+    made = await site.post(f"{path}/backfill", json={"since": "2026-01-01T00:00:00Z", "until": "2026-01-03T12:00:00Z"})
+    assert made.json() == {"slots": 2, "undecided": 2, "made": 2}
+    found = (await site.get(f"{path}?limit=2", token=VIEWER)).json()
+    assert len(found["next"]) == 5
+    assert [one["local"][10:] for one in found["next"]] == ["T02:00:00+03:00"] * 5
+    assert {datetime.fromisoformat(one["slot"]).utcoffset() for one in found["next"]} == {timedelta()}
+    assert [(one["outcome"], one["work"], one["status"]) for one in found["history"]] == [
+        ("late", "run", "pending")
+    ] * 2
+    assert (await site.get("/api/tds/monitoring/scheduler/jobs/none", token=VIEWER)).status_code == 404
+
+
+async def test_schedules_are_run_paused_resumed_and_backfilled_over_http(site: Site) -> None:
+    """The same verbs as on the command line; each is audited with its reason, and a trial changes nothing."""
+    path = "/api/tds/monitoring/scheduler/jobs/stock_sync_15min"
+    ran = await site.post(f"{path}/run", json={"reason": "now"})
+    assert (ran.status_code, ran.json()["work"], ran.json()["status"]) == (202, "run", "pending")
+    assert (await site.post(f"{path}/pause", json={"reason": "closed"})).json()["paused"] == "closed"
+    assert (await site.post(f"{path}/resume")).json()["paused"] is None
+    assert (await site.post(f"{path}/resume")).status_code == 409
+    span = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T01:00:00Z"}
+    trial = await site.post(f"{path}/backfill", json=span | {"dry_run": True})
+    assert trial.json() == {"slots": 4, "undecided": 4, "made": 0}
+    assert (await site.post(f"{path}/backfill", json=span)).json()["made"] == 4
+    assert (await site.post(f"{path}/backfill", json=span)).json() == {"slots": 4, "undecided": 0, "made": 0}
+    assert (await site.post(f"{path}/backfill", json={"since": "2020-01-01T00:00:00Z"})).status_code == 422
+    actions = [(row["action"], row["reason"]) for row in await site.audit()]
+    assert actions[:3] == [("schedule.run", "now"), ("schedule.pause", "closed"), ("schedule.resume", "by hand")]
+    assert {action for action, _ in actions[3:]} == {"schedule.backfill"}
+
+
 async def test_the_tree_is_shown_and_a_child_killed(site: Site) -> None:
     """The snapshot as JSON; a kill names path and reason, reaches the tree, and is noted."""
     tree = (await site.get("/api/tree", token=VIEWER)).json()
@@ -446,6 +480,7 @@ async def test_what_was_healed_is_added_up(site: Site) -> None:
     assert after["totals"] == {"rounds": 2, "stuck_tasks_recovered": 3, "dlq_items_retried": 0, "alerts_created": 2}
     assert after["last_run"]["stuck_tasks_recovered"] == 2
     assert after["thresholds"]["queue_warning"] == 1000
+    assert (after["configuration"]["retry_times"], after["configuration"]["silence"]) == (3, "6h")
 
 
 # --- dead letters

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import time
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -10,6 +13,7 @@ from fixtures.works import Works
 from structlog.testing import capture_logs
 
 from actors.fetcher import Options
+from actors.zoho.answers import Answer
 from actors.zoho.tokens import Standing
 from tds_runtime import breaker
 from tds_runtime.config import Duration
@@ -116,6 +120,48 @@ async def test_an_outage_spends_no_attempts(database: Database, sandbox: Sandbox
         sandbox.control("DELETE", "/break")
         await settled(works, 40, "completed")
         assert await works.column("SELECT count(*) FROM tds_sync_queue_live") == [0]
+
+
+async def test_ten_minutes_without_the_source(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock 200 times as fast: one probe a cool-down, no task lost, no attempt spent by it, then all in order."""
+    began = time.time()
+
+    def clock() -> float:
+        return began + (time.time() - began) * 200
+
+    monkeypatch.setattr("actors.fetcher.time", SimpleNamespace(time=clock))
+    ids = [one["invoice_id"] for one in sandbox.truth("invoices")][:40]
+    sandbox.plant("status", path="/invoices", status=503, times=-1)
+    quick = Options(poll=Duration("0.05s"))
+    works = Works(database, sandbox, names=["invoice"], tries=1, concurrency=1, clock=clock, fetching_options=quick)
+    asked: list[tuple[float, str]] = []
+    exchange = works.client.transport.exchange
+
+    async def watched(method: str, url: str, **more: Any) -> Answer:
+        asked.extend([(clock(), url.partition("?")[0])] if "/invoices/" in url else [])
+        return await exchange(method, url, **more)
+
+    monkeypatch.setattr(works.client.transport, "exchange", watched)
+    async with works.running():
+        await put(works, "invoice", *ids)
+        with anyio.fail_after(30):
+            while not asked or clock() < asked[0][0] + 600:
+                await anyio.lowlevel.checkpoint()
+        waiting = await works.column("SELECT count(*) FROM tds_sync_queue_live WHERE operation = 'fetch'")
+        down, asked[:] = [moment for moment, _ in asked], []
+        sandbox.control("DELETE", "/break")
+        await settled(works, 40, "completed")
+        assert waiting == [40]
+        failed = await works.column("SELECT source_entity_id FROM tds_sync_queue WHERE attempt_count > 1")
+        assert await works.column("SELECT max(attempt_count) FROM tds_sync_queue") == [2]
+    failures = breaker.Options().failures
+    assert len(failed) < failures  # before it opened; these come back with a delay of their own
+    assert failures < len(down) <= failures + 10
+    assert all(later - earlier >= 60 for earlier, later in pairwise(down[failures - 1 :]))
+    drained = [url.rpartition("/")[2] for _, url in asked]
+    assert [one for one in drained if one not in failed] == [one for one in ids if one not in failed]
 
 
 async def test_a_missing_scope_puts_only_its_own_off(database: Database, sandbox: Sandbox) -> None:

@@ -61,6 +61,7 @@ INSERT INTO tds_audit_trail (action, entity_type, source_entity_id)
 SELECT 'insert', 'entity1', n::text FROM generate_series(1, 20000) AS n;
 INSERT INTO tds_sync_runs (entity_type, kind, status)
 SELECT 'entity1', 'full', 'completed' FROM generate_series(1, 20000) AS n;
+INSERT INTO tds_healer_runs (status) SELECT 'completed' FROM generate_series(1, 20000);
 INSERT INTO tds_reconciliation_reports (entity_type, depth, status, requested_at)
 SELECT 'all', 'records', 'completed', now() - n * interval '1 day' FROM generate_series(1, 3000) AS n;
 INSERT INTO tds_reconciliation_findings (report_id, entity_type, source_entity_id, kind)

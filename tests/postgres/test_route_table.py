@@ -19,7 +19,7 @@ from tds_runtime.errors import NotRunning
 
 pytestmark = pytest.mark.anyio
 
-PLACES = {"what": "products", "name": "books", "id": "1"}
+PLACES = {"what": "products", "name": "books", "schedule": "daily_full_sync", "id": "1"}
 
 
 class Absent:

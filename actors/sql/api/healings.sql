@@ -5,5 +5,6 @@ SELECT count(*) AS rounds,
        coalesce(sum(alerts_created), 0)::bigint AS alerts_created,
        (SELECT to_jsonb(newest)::text
           FROM (SELECT healed_at AS timestamp, node, stuck_tasks_recovered, dlq_items_retried, alerts_created, details
-                  FROM tds_healer_runs ORDER BY id DESC LIMIT 1) AS newest) AS last_run
+                  FROM tds_healer_runs WHERE status = 'completed' ORDER BY id DESC LIMIT 1) AS newest) AS last_run
   FROM tds_healer_runs
+ WHERE status = 'completed'

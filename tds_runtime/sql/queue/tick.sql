@@ -1,5 +1,6 @@
 -- What a node asks each second: promote what is due, and say which mailboxes have work, the promoted included (they are not
--- in this statement's own snapshot), and whether a run waits to be pulled: ('all', 'run'), or a report: ('all', 'report'). $1 limit
+-- in this statement's own snapshot), and whether a run waits to be pulled: ('all', 'run'), a report: ('all', 'report'), or a
+-- healing: ('all', 'heal'). $1 limit
 WITH RECURSIVE
 --+ queue/promoted
 ,
@@ -11,4 +12,6 @@ UNION
 SELECT 'all', 'run' WHERE EXISTS (
     SELECT FROM tds_sync_runs WHERE status = 'pending' AND (available_at IS NULL OR available_at <= now()))
 UNION
-SELECT 'all', 'report' WHERE EXISTS (SELECT FROM tds_reconciliation_reports WHERE status = 'pending');
+SELECT 'all', 'report' WHERE EXISTS (SELECT FROM tds_reconciliation_reports WHERE status = 'pending')
+UNION
+SELECT 'all', 'heal' WHERE EXISTS (SELECT FROM tds_healer_runs WHERE status = 'pending');

@@ -1,0 +1,1 @@
+"""What a round of the healer looks after, a room each."""
