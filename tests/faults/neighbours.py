@@ -56,7 +56,7 @@ async def neighbour_frozen(place: Place, *, lease: float = 3.0, seconds: float =
 
     async def freeze(daemon: Warm) -> None:
         await anyio.sleep(2 * lease)
-        daemon.thaw()
+        await thaw(daemon)
 
     return await of_two(place, "neighbour frozen", freeze, lease=lease, seconds=seconds)
 
@@ -66,10 +66,18 @@ async def neighbour_frozen_in_transaction(place: Place, *, lease: float = 45.0, 
 
     async def freeze(daemon: Warm) -> None:
         await anyio.sleep(2 * lease)
-        daemon.thaw()
+        await thaw(daemon)
 
     name = "neighbour frozen in a transaction"
     return await of_two(place, name, freeze, lease=lease, seconds=seconds, transaction=True)
+
+
+async def thaw(daemon: Warm) -> None:
+    """Let it run on until it has learnt what it has lost, or for half a minute."""
+    daemon.thaw()
+    with anyio.move_on_after(30):
+        while not events(daemon, "lease.lost"):  # noqa: ASYNC110 # the log is another process's
+            await anyio.sleep(0.1)
 
 
 async def of_two(

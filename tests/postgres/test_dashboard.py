@@ -8,8 +8,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 import pytest
-from postgres import test_api
-from postgres.test_api import VIEWER, Site, bury, enqueue
+from fixtures.site import VIEWER, Site, bury, enqueue
 
 from actors.api import application
 from actors.metrics_reporter import Reporter
@@ -17,8 +16,6 @@ from actors.service_levels import levels
 from tds_runtime.errors import DatabaseGone
 
 pytestmark = pytest.mark.anyio
-
-make_site, site = test_api.make_site, test_api.site  # fixtures of the same application
 
 QUEUE = {"pending", "processing", "completed", "failed", "dead_letter", "total"}
 METRICS = {
