@@ -1,5 +1,8 @@
-"""Registers the fixtures, one module a subject, and how hypothesis behaves on machines that are busy or slow."""
+"""Registers the fixtures, one module a subject, how hypothesis behaves on slow machines, and what is not measured."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
@@ -14,3 +17,14 @@ pytest_plugins = [
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+# Measuring makes Python more than twice as slow. What these run as processes, under load or thousands of times, the
+# other tests call directly.
+UNMEASURED = ("daemon", "faults", "simulation")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Take the long ones out of the measuring of coverage; a single test does the same by the marker `no_cover`."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in UNMEASURED:
+            item.add_marker(pytest.mark.no_cover)
