@@ -74,16 +74,17 @@ async def ticker(
     schedules: Mapping[str, Schedule],
     actions: Mapping[str, Action],
     boot_id: str,
+    lease: float = LEASE,
 ) -> None:
     """Decide slots as they come; with the database away nothing is lost, the slots are caught up."""
     ctx.ready()
-    leader = Leader(database, name=OFFICE, boot_id=boot_id, lease=LEASE)
+    leader = Leader(database, name=OFFICE, boot_id=boot_id, lease=lease)
     while not ctx.stopping.is_set():
         found = await ride_out(ctx, "database", lambda: tick(database, schedules, actions, leader))
         for name in found.started:
             actions[schedules[name].run].wake()
         async with ctx.waiting("slot"):
-            with move_on_after(min(found.sleep, LONGEST_SLEEP)):
+            with move_on_after(min(found.sleep, LONGEST_SLEEP, lease / 2)):
                 await ctx.stopping.wait()
     with suppress(DatabaseGone):
         await leader.resign()

@@ -326,7 +326,11 @@ def of_source(config: Config, parts: Parts) -> tuple[Spec[Wake], Spec[RunWake]]:
 def ticking(config: Config, parts: Parts) -> Spec[Never]:
     """Who decides slots."""
     deciding = ticker(
-        database=parts.database, schedules=config.schedule, actions=parts.actions, boot_id=parts.node.boot_id
+        database=parts.database,
+        schedules=config.schedule,
+        actions=parts.actions,
+        boot_id=parts.node.boot_id,
+        lease=config.queue.lease / 2,  # the next node ticks before the tasks of the one before are given to it
     )
     return deciding.options(budget=ALONE)
 

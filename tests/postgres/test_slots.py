@@ -255,6 +255,7 @@ async def test_a_round_whose_healer_died_goes_on_elsewhere_or_ends_as_overdue(da
         asked = await healings.request(connection, "test", schedule="auto_healing", slot=await present(database))
     assert await healings.begin(database, "dead", "d") == asked
     queue = Queue(database, boot_id="two")
+    assert ("all", "heal") in await queue.tick()
     healer = Healer(database, queue, Metrics(), options=Options(), retention=Retention())
     await healer.heal_asked()
     assert await database.fetchval("SELECT status FROM tds_healer_runs") == "completed"
