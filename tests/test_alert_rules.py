@@ -455,7 +455,7 @@ def test_the_default_rules_are_there() -> None:
         "node_lost": "critical", "match_rate": "warning", "webhook_silence": "warning", "stuck_task": "warning",
         "schedule_failed": "error", "service_level": "warning", "database_down": "critical",
         "source_refused": "critical", "breaker_open": "warning", "actor_quarantined": "error",
-        "config_refused": "error", "log_dropped": "warning",
+        "config_refused": "error", "log_dropped": "warning", "missing_record": "warning",
     }  # fmt: skip
     assert {name: one.severity for name, one in rules.items()} == severities
     assert [name for name, one in rules.items() if not (ROOT / one.runbook).is_file()] == []
