@@ -7,7 +7,7 @@ from contextvars import Context as Variables
 from math import inf
 from typing import Any
 
-from anyio import CancelScope, TaskHandle, current_effective_deadline, get_cancelled_exc_class
+from anyio import CancelScope, current_effective_deadline, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 from msgspec import Struct
 
@@ -42,20 +42,9 @@ class Ending(Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Incarnation:
-    """One task. It is cancelled by `cancel` only, or from around its group, so its ending tells which it was."""
+    """One task. Its scope is cancelled by `cancel` only, so the state of the scope tells why it ended."""
 
-    __slots__ = (
-        "_body",
-        "_calm",
-        "_cancelled",
-        "_coroutine",
-        "_ctx",
-        "_inbox",
-        "_on_end",
-        "_stopping",
-        "_task",
-        "verdict",
-    )
+    __slots__ = ("_body", "_calm", "_coroutine", "_ctx", "_inbox", "_on_end", "_scope", "_stopping", "verdict")
 
     def __init__(
         self,
@@ -70,20 +59,19 @@ class Incarnation:
         self._inbox = inbox
         self._on_end = on_end
         self._coroutine: Coroutine[Any, Any, None] | None = None
-        self._task: TaskHandle[None] | None = None
+        self._scope = CancelScope()  # the handle of a task has one as well, which takes no reason
         self._calm = CancelScope()
         self._stopping = False
-        self._cancelled = False
         self.verdict: Error | None = None
 
     def begin(self, group: TaskGroup, name: str, variables: Variables) -> None:
         """Start the task in the group, with these context variables."""
-        self._task = group.create_task(self._live(), name=name, context=variables)
+        group.create_task(self._live(), name=name, context=variables)
 
     async def _live(self) -> None:
         """Run to the end, report how it ended, and let no exception out."""
         raised: BaseException | None = None
-        with self._calm:
+        with self._scope, self._calm:
             try:
                 self._coroutine = self._body()
                 await self._coroutine
@@ -92,7 +80,7 @@ class Incarnation:
             except BaseException as error:  # noqa: BLE001 # the one place where every ending is caught and classified
                 raised = error
         outside = current_effective_deadline() == -inf
-        asked = self._stopping or self._cancelled or outside
+        asked = self._stopping or outside or self._scope.cancel_called
         self._coroutine = None
         ending = classify(raised, verdict=self.verdict, asked=asked)
         del raised  # its traceback holds this frame: what this frame holds of it would be garbage for the collector
@@ -106,13 +94,11 @@ class Incarnation:
         if self._inbox is not None:
             self._inbox.end()
 
-    def cancel(self, verdict: Error | None) -> None:
-        """Cancel the task; the first verdict stands and makes the end a crash or a kill instead of a shutdown."""
-        assert self._task is not None
-        if not self._cancelled:
-            self._cancelled = True
+    def cancel(self, verdict: Error | None, reason: str) -> None:
+        """Cancel the scope; the first verdict stands and makes the end a crash or a kill instead of a shutdown."""
+        if self.verdict is None and not self._scope.cancel_called:
             self.verdict = verdict
-        self._task.cancel()
+        self._scope.cancel(reason)
 
     def give_up(self) -> None:
         """Stop cancelling a task that swallows it: undelivered cancellation is repeated on every turn of the loop."""

@@ -147,10 +147,10 @@ class Lifecycle:
             self.cancel(slot, now, None, reason)
 
     def cancel(self, slot: Slot, now: float, verdict: Error | None, reason: str) -> None:
-        """Phase two: cancel the task. A `verdict` makes the end a crash or a kill."""
+        """Phase two: cancel the scope. A `verdict` makes the end a crash or a kill."""
         assert slot.life is not None
         slot.state = "cancelled"
-        slot.life.cancel(verdict)
+        slot.life.cancel(verdict, reason)
         self.remind(slot, now + slot.spec.kill_grace)
         self.world.publish(ChildCancelled(path=slot.path, at=now, reason=reason))
 

@@ -165,7 +165,7 @@ class Runtime(Control):
         if self._root is None or self._root.life is None:
             return
         if not self._stuck.is_set():
-            self._root.life.cancel(None)
+            self._root.life.cancel(None, f"the grace of {self._grace:g} s is over")
             with move_on_after(_LAST_WORDS):
                 await self._ended.wait()
         if self._abandon is not None and not self._ended.is_set():

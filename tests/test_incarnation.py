@@ -428,6 +428,25 @@ async def test_a_crash_leaves_no_garbage():
 
 
 @pytest.mark.anyio
+async def test_a_cancellation_says_why():
+    """Whoever looks at the cancelled task finds the reason in the exception itself, not only in an event."""
+    told: list[str] = []
+
+    @actor(stop=1)
+    async def deaf(ctx: Context) -> None:
+        ctx.ready()
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class() as error:
+            told.append(str(error))
+            raise
+
+    async with run(Supervisor("tree", children=[deaf()])):
+        pass
+    assert "did not stop within 1 s" in told[0]
+
+
+@pytest.mark.anyio
 async def test_what_swallowed_its_cancellation_is_cancelled_again_where_it_waits_later():
     """A child that outlived its kill_grace behind a shield and then waits for ever ends all the same."""
 
