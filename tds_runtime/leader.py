@@ -48,20 +48,17 @@ class Leader:
 
     async def campaign(self) -> bool:
         """Take or extend the lead; call it every third of the lease."""
-        asked = self._clock()
-        epoch = await self._database.fetchval(sql.load("leader/campaign"), self._name, self._boot_id, self._lease)
-        self._until = -1.0 if epoch is None else asked + 0.9 * self._lease
-        self._epoch = epoch or self._epoch
-        return epoch is not None
+        return await self.hold(self._database) is not None
 
-    async def hold(self, connection: Connection) -> int | None:
-        """Take or extend the lead in the transaction of a write; the epoch, None while another node leads or writes.
+    async def hold(self, where: Connection | Database) -> int | None:
+        """Take or extend the lead, by itself or in the transaction of a write.
 
-        The row is locked until that transaction ends, so nobody takes over in its middle.
+        Returns the epoch, None while another node leads or is in the middle of such a transaction: the row is locked
+        until that ends, so nobody takes over in its middle.
         """
         asked = self._clock()
         values = (self._name, self._boot_id, self._lease)
-        epoch: int | None = await connection.fetchval(sql.load("leader/hold"), *values)
+        epoch: int | None = await where.fetchval(sql.load("leader/hold"), *values)
         self._until = -1.0 if epoch is None else asked + 0.9 * self._lease
         self._epoch = epoch or self._epoch
         return epoch

@@ -19,7 +19,7 @@ from actors.alerting.evaluation import Change, evaluate, next_look
 from actors.alerting.observations import MOST_KEYS, OTHERS, Finder, Observation, Reader
 from actors.alerting.rules import Bounds, Filter, Rule, fill, rule_of
 from actors.alerting.series import Series
-from actors.tree import Config
+from actors.configuration import Config
 from tds_runtime import config
 from tds_runtime.decoding import decode_own
 from tds_runtime.errors import ConfigError

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from actors.commands.metrics import page
 from actors.entity_sync import Synced
-from actors.tree import attempted
+from actors.parts import attempted
 from tds_runtime.metrics import MOST_ENTITIES, OTHERS, Metrics, Sample
 
 PAGE = Path(__file__).parents[1] / "ops" / "metrics.md"

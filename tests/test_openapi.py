@@ -14,7 +14,8 @@ from openapi_spec_validator import validate
 
 from actors.api import documentation, openapi
 from actors.api.endpoints import Endpoint
-from actors.tree import Config, described
+from actors.configuration import Config
+from actors.tree import described
 from tds_runtime.database import Options as DatabaseOptions
 from tds_runtime.values import Duration
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from actors.commands.line import command_line
-from actors.tree import Config, Trees
+from actors.configuration import Config
+from actors.tree import Trees
 from tds_runtime import cli
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,9 @@ import pytest
 
 from actors.service_levels import levels
 from actors.service_levels.durations import quantile
+from actors.service_levels.facts import Facts, Windows
 from actors.service_levels.faults import Faults
-from actors.service_levels.levels import Facts, Level, Options, Windows
+from actors.service_levels.levels import Level, Options
 from actors.service_levels.marks import Marks
 from tds_runtime.errors import DatabaseGone, NotRunning
 from tds_runtime.events import ChildEnded, ChildFinished, ChildReady, Lagged

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from actors import schedules, tree
+from actors.configuration import Config
+from actors.parts import Parts
 from actors.sandbox import options as sandbox
-from actors.tree import Config, Trees
+from actors.tree import Trees
 from tds_runtime import Supervisor, config
 from tds_runtime.cli import Host
 from tds_runtime.difference import same_work
@@ -81,9 +83,9 @@ def test_a_sandbox_fills_in_what_is_not_said(tmp_path: Path, host: Host) -> None
 )
 def test_target_tables_are_made_where_that_is_wanted(tmp_path: Path, said: str, made: bool) -> None:
     """In one's own Postgres only on request; in the embedded one unless refused."""
-    assert bool(tree.Parts(load(tmp_path, PLAIN + said)).statements()) is made
+    assert bool(Parts(load(tmp_path, PLAIN + said)).statements()) is made
     embedded = PLAIN.replace("postgresql://nowhere/x", "embedded")
-    assert bool(tree.Parts(load(tmp_path, embedded + said)).statements()) is (made or not said)
+    assert bool(Parts(load(tmp_path, embedded + said)).statements()) is (made or not said)
 
 
 # --- the same tree again

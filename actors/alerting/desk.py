@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -76,7 +77,7 @@ class Desk:
         self._settings, self._limits = settings, limits
         self._boot_id, self._node, self._redact = boot_id, node, redact
         self._batches, self._clock = batches, clock
-        self._waiting: list[tuple[int, bytes]] = []
+        self._waiting: deque[tuple[int, bytes]] = deque()
         self._dropped = 0
         self._reader, self._finder = Reader(), Finder(settings.rules)
         self._state: dict[str, dict[str, Series]] | None = None
@@ -99,7 +100,7 @@ class Desk:
         if seen:
             self._waiting.append((self._batches(), msgspec.json.encode(seen)))
         if len(self._waiting) > MOST_WAITING:
-            self._waiting.pop(0)
+            self._waiting.popleft()
             self._dropped += 1
             self._log.warning("observations.dropped", batches=self._dropped)
         return bool(self._waiting)
@@ -109,7 +110,7 @@ class Desk:
         while self._waiting:
             batch, body = self._waiting[0]
             await storing.observe(self._database, self._boot_id, batch, body)
-            self._waiting.pop(0)
+            self._waiting.popleft()
 
     async def turn(self) -> Turn:
         """Judge, plan and write down, if this node leads; what it does commits with the proof that it leads."""

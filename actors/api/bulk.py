@@ -16,6 +16,7 @@ from actors.api.endpoints import (
     LONGEST_PAGE,
     Because,
     Endpoint,
+    Handler,
     Id,
     Limit,
     Said,
@@ -87,6 +88,22 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             result=Job,
             refuses=(409,),
         ),
+    )
+
+
+def asked(path: str, handler: Handler, summary: str, body: type[Order]) -> Endpoint:
+    """The route at which one is asked for: a job, the end of one that was waited for, or a count."""
+    return Endpoint(
+        method="POST",
+        path=path,
+        role="operator",
+        handler=handler,
+        summary=summary,
+        body=body,
+        query=Patience,
+        result=(Job, Counted),
+        also={202: Job},
+        refuses=(409,),
     )
 
 

@@ -9,13 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors import jobs
-from actors.api import audit
+from actors.api import audit, bulk
 from actors.api.authentication import Caller
-from actors.api.bulk import Bulk, Counted, Ids, Order
+from actors.api.bulk import Bulk, Ids, Order
 from actors.api.endpoints import LARGEST_ID, Because, Endpoint, Id, Limit, Said, answer, parameters, path_id, read
-from actors.api.following import Patience
 from actors.api.services import Services
-from actors.jobs import Job
 from tds_runtime.problem import Refusal
 from tds_runtime.queue import DeadLetter, Selection
 
@@ -115,30 +113,8 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             query=Which,
             result=Page,
         ),
-        Endpoint(
-            method="POST",
-            path=f"{PATH}/retry",
-            role="operator",
-            handler=letters.retry,
-            summary="Retry many",
-            body=Many,
-            query=Patience,
-            result=(Job, Counted),
-            also={202: Job},
-            refuses=(409,),
-        ),
-        Endpoint(
-            method="POST",
-            path=f"{PATH}/discard",
-            role="operator",
-            handler=letters.discard,
-            summary="Discard many",
-            body=Many,
-            query=Patience,
-            result=(Job, Counted),
-            also={202: Job},
-            refuses=(409,),
-        ),
+        bulk.asked(f"{PATH}/retry", letters.retry, "Retry many", Many),
+        bulk.asked(f"{PATH}/discard", letters.discard, "Discard many", Many),
         Endpoint(
             method="POST",
             path=f"{one}/retry",

@@ -8,15 +8,14 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.api import audit
+from actors.api import audit, bulk
 from actors.api import health as probes
 from actors.api.authentication import Caller
-from actors.api.bulk import Bulk, Counted, Ids, Order
+from actors.api.bulk import Bulk, Ids, Order
 from actors.api.endpoints import LARGEST_ID, Because, Endpoint, Id, Limit, answer, parameters, path_id, read
-from actors.api.following import Patience
 from actors.api.health import Deliveries, WebhookHealth
 from actors.api.services import Services
-from actors.jobs import Job, Selection
+from actors.jobs import Selection
 from tds_runtime import intake, sql
 from tds_runtime.mailbox import CORRELATION
 from tds_runtime.problem import Refusal
@@ -122,18 +121,7 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             query=Which,
             result=Page,
         ),
-        Endpoint(
-            method="POST",
-            path=f"{PATH}/replay",
-            role="operator",
-            handler=found.replay,
-            summary="Replay many",
-            body=Many,
-            query=Patience,
-            result=(Job, Counted),
-            also={202: Job},
-            refuses=(409,),
-        ),
+        bulk.asked(f"{PATH}/replay", found.replay, "Replay many", Many),
         Endpoint(
             method="POST",
             path=f"{PATH}/{{id:int}}/replay",

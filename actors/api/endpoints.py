@@ -35,7 +35,7 @@ def _plain(value: object) -> str:
     """What JSON has no type for: lengths of time as they are written in a configuration."""
     if isinstance(value, Duration):
         return str(value)
-    raise NotImplementedError(type(value).__name__)
+    raise NotImplementedError(type(value).__name__)  # what msgspec asks of a hook, and turns into its own error
 
 
 _encode = msgspec.json.Encoder(enc_hook=_plain).encode
@@ -130,21 +130,3 @@ def _choices(shape: Any) -> tuple[str, ...]:
     if get_origin(shape) is Literal:
         return get_args(shape)
     return next((found for inner in get_args(shape) if (found := _choices(inner))), ())
-
-
-def number(request: Request, name: str, default: int, *, most: int = LARGEST_ID) -> int:
-    """A whole number from the query, between 1 and `most`."""
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:20]) <= most:
-        raise Refusal(422, f"{name} is a number from 1 to {most}.")
-    return int(text)
-
-
-def text(request: Request, name: str) -> str | None:
-    """A query parameter that a database can hold; None when it is absent or empty."""
-    value = request.query_params.get(name) or None
-    if value is not None and not value.isprintable():
-        raise Refusal(422, f"{name} has characters that no value here has.")
-    return value

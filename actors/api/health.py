@@ -116,23 +116,17 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             result=(Ready, Verdict),
             also={UNAVAILABLE: (Ready, Verdict)},
         ),
-        Endpoint(
-            method="GET",
-            path="/health",
-            role="public",
-            handler=probes.health,
-            summary="Health",
-            result=(Health, Verdict),
-            also={UNAVAILABLE: (Gone, Verdict)},
-        ),
-        Endpoint(
-            method="GET",
-            path="/api/tds/monitoring/health",
-            role="public",
-            handler=probes.health,
-            summary="Health of queue and sync",
-            result=(Health, Verdict),
-            also={UNAVAILABLE: (Gone, Verdict)},
+        *(
+            Endpoint(
+                method="GET",
+                path=path,
+                role="public",
+                handler=probes.health,
+                summary="Health of queue and sync",
+                result=(Health, Verdict),
+                also={UNAVAILABLE: (Gone, Verdict)},
+            )
+            for path in ("/health", "/api/tds/monitoring/health")
         ),
         Endpoint(
             method="GET",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import asdict
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,9 +14,9 @@ from actors.api import figures, health
 from actors.api.authentication import Caller
 from actors.api.endpoints import Endpoint, answer
 from actors.api.figures import Component, State
-from actors.api.health import Deliveries
+from actors.api.health import WebhookHealth
 from actors.api.services import Services
-from actors.condition import Status, success_rate
+from actors.condition import success_rate
 from actors.service_levels import reading
 from actors.service_levels.durations import quantile
 from tds_runtime import sql
@@ -65,15 +66,9 @@ class Hour(Struct, frozen=True, kw_only=True):
     received: int
 
 
-class WebhookStatistics(Struct, frozen=True, kw_only=True):
-    """What came in 24 hours, by entity and by hour; `outcomes` since this process started."""
+class WebhookStatistics(WebhookHealth, frozen=True, kw_only=True):
+    """The same by the hour, and in figures; `outcomes` since this process started."""
 
-    status: Status
-    timestamp: datetime
-    received_24h: int
-    last_received_at: datetime | None
-    waiting: int
-    entities: dict[str, Deliveries]
     hours: tuple[Hour, ...]
     outcomes: dict[str, int]
     latency: Percentiles
@@ -141,12 +136,7 @@ class _Monitoring:
         hours = await self._services.database.fetch(sql.load("dashboard/deliveries", package="actors"))
         return answer(
             WebhookStatistics(
-                status=found.status,
-                timestamp=found.timestamp,
-                received_24h=found.received_24h,
-                last_received_at=found.last_received_at,
-                waiting=found.waiting,
-                entities=found.entities,
+                **asdict(found),
                 hours=tuple(Hour(at=row["at"], received=row["received"]) for row in hours),
                 outcomes=_by_outcome(self._services.metrics.samples(), "tds_webhooks_total"),
                 latency=await self._percentiles("delivery"),

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from actors import timetable
 from actors.api import audit
 from actors.api.authentication import Caller
-from actors.api.endpoints import LONGEST_PAGE, Endpoint, answer, number, read
+from actors.api.endpoints import Because, Endpoint, Limit, answer, parameters, read
 from actors.api.services import Services
 from actors.timetable import Coming, Past, TooManySlots
 from tds_runtime import Snapshot, schedule, sql
@@ -62,13 +62,7 @@ class Whole(Struct, frozen=True, kw_only=True):
 class Length(Struct, frozen=True, kw_only=True):
     """How many of the newest slots."""
 
-    limit: int = 20
-
-
-class Because(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why."""
-
-    reason: str = "by hand"
+    limit: Limit = 20
 
 
 class Backfill(Because, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,7 +124,7 @@ class _Board:
 
     async def one(self, request: Request, _caller: Caller) -> Response:
         name, plan = self._named(request)
-        limit = number(request, "limit", Length().limit, most=LONGEST_PAGE)
+        limit = parameters(request, Length).limit
         return answer(
             Whole(
                 job=await self._job(name, plan),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.api.authentication import Caller
-from actors.api.endpoints import Endpoint, answer, number, text
+from actors.api.endpoints import Endpoint, answer, parameters
 from actors.api.services import Services
 from actors.service_levels import reading, trends
 from actors.service_levels.reading import Report
@@ -24,30 +24,27 @@ class LevelsWanted(Struct, frozen=True, kw_only=True):
     """`window` (1h to 14d) instead of each level's own; how many `days` of those that are kept."""
 
     window: str = ""
-    days: int = 7
+    days: Annotated[int, Meta(ge=1, le=MOST_DAYS)] = 7
 
 
 class TrendsWanted(Struct, frozen=True, kw_only=True):
     """How far back (`"24h"`, at most 14d), and in what steps: by hour up to three days, else by day."""
 
-    window: str = "24h"
-    step: Literal["", "hour", "day"] = ""
+    window: str = str(trends.USUAL)
+    step: Literal["hour", "day"] | None = None
 
 
 def endpoints(services: Services) -> tuple[Endpoint, ...]:
     """Reading only."""
 
     async def levels(request: Request, _caller: Caller) -> Response:
-        days = number(request, "days", 7, most=MOST_DAYS)
-        window = _window(request, None)
-        return answer(await reading.report(services.database, services.levels, window=window, days=days))
+        wanted = parameters(request, LevelsWanted)
+        window = _window(wanted.window)
+        return answer(await reading.report(services.database, services.levels, window=window, days=wanted.days))
 
     async def developed(request: Request, _caller: Caller) -> Response:
-        window = _window(request, trends.USUAL) or trends.USUAL
-        step = text(request, "step")
-        if step not in {None, "hour", "day"}:
-            raise Refusal(422, "step is hour or day.")
-        return answer(await trends.read(services.database, window, step))
+        wanted = parameters(request, TrendsWanted)
+        return answer(await trends.read(services.database, _window(wanted.window) or trends.USUAL, wanted.step))
 
     return (
         Endpoint(
@@ -71,8 +68,8 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
     )
 
 
-def _window(request: Request, default: Duration | None) -> Duration | None:
+def _window(words: str) -> Duration | None:
     try:
-        return reading.window_of(text(request, "window") or "") or default
+        return reading.window_of(words)
     except ValueError as error:
         raise Refusal(422, f"{error}.") from error

@@ -13,7 +13,7 @@ from actors.alerting.routing import Matchers, Silence
 from actors.alerting.rules import Severity
 from actors.api import audit
 from actors.api.authentication import Caller
-from actors.tree import Config
+from actors.configuration import Config
 from tds_runtime.cli import Ended, Exit, Session
 from tds_runtime.cli.session import duration
 from tds_runtime.config import plain, secrets

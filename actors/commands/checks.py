@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.tree import Config, Parts
+from actors.configuration import Config
+from actors.parts import Parts
 from actors.zoho import tables
 from actors.zoho.client import Client
 from tds_runtime import embedded

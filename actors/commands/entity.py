@@ -7,7 +7,7 @@ from typing import Any
 
 from cyclopts import App
 
-from actors.tree import Config
+from actors.configuration import Config
 from actors.zoho import entities as mappings
 from actors.zoho import explaining
 from actors.zoho.entities import Entities, Entity

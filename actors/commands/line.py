@@ -30,7 +30,8 @@ from actors.commands import (
     token,
     zoho,
 )
-from actors.tree import Config, Trees
+from actors.configuration import Config
+from actors.tree import Trees
 from actors.zoho import absent, entities
 from tds_runtime import cli, logs
 from tds_runtime.cli.status import Thresholds

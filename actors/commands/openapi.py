@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 from actors import tree
-from actors.tree import Config
+from actors.configuration import Config
 from tds_runtime.cli import Session
 
 

@@ -11,8 +11,8 @@ from cyclopts import App
 
 from actors import reports
 from actors.commands import validate
+from actors.configuration import Config
 from actors.reports import EVERYTHING, Depth, Finding, Kind, Report, Result
-from actors.tree import Config
 from actors.zoho import entities as mappings
 from tds_runtime import sql
 from tds_runtime.cli import Ended, Exit, Output, Session

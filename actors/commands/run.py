@@ -7,7 +7,7 @@ from typing import Any
 from cyclopts import App
 from msgspec import structs
 
-from actors.tree import Config
+from actors.configuration import Config
 from tds_runtime import runs
 from tds_runtime.cli import Ended, Exit, Session
 from tds_runtime.database import Database

@@ -10,8 +10,8 @@ from typing import Any
 from cyclopts import App
 
 from actors import timetable
+from actors.configuration import Config
 from actors.timetable import TooManySlots
-from actors.tree import Config
 from tds_runtime import schedule, sql
 from tds_runtime.cli import Ended, Exit, Session
 from tds_runtime.database import Database

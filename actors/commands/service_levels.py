@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from actors.configuration import Config
 from actors.service_levels import reading
 from actors.service_levels.showing import COLUMNS, row
-from actors.tree import Config
 from tds_runtime.cli import Ended, Exit, Session
 
 

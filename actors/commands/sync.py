@@ -10,7 +10,7 @@ import msgspec
 from cyclopts import App
 from rich.progress import Progress, TaskID
 
-from actors.tree import Config
+from actors.configuration import Config
 from actors.zoho import entities as mappings
 from tds_runtime import runs, sql
 from tds_runtime.cli import Ended, Exit, Output, Session

@@ -6,8 +6,8 @@ from difflib import get_close_matches
 
 from cyclopts import App
 
+from actors.configuration import Config
 from actors.reports import EVERYTHING
-from actors.tree import Config
 from actors.zoho import entities as mappings
 from actors.zoho import validating
 from actors.zoho.entities import Entities

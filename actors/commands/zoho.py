@@ -11,7 +11,7 @@ from cyclopts import App
 from msgspec import Struct
 
 from actors import webhooks as receiving
-from actors.tree import Config
+from actors.configuration import Config
 from actors.zoho import entities as mappings
 from actors.zoho import workflows
 from actors.zoho.automation import Automation

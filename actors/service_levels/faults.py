@@ -81,8 +81,9 @@ class Faults:
             await database.execute(sql.load("service_levels/note_faults", package="actors"), *columns, node)
         except DatabaseGone:
             return 0
-        for _ in faults:
-            self._over.popleft()
+        for fault in faults:
+            if self._over and self._over[0] is fault:  # else it has made room meanwhile for newer ones
+                self._over.popleft()
         return len(faults)
 
     def _end(self, path: str, at: float) -> None:

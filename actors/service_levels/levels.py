@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from actors.service_levels.durations import quantile
+from actors.service_levels.facts import Facts, Windows
 from tds_runtime.values import Duration
-
-DAY = Duration("24h")
-WEEK = Duration("7d")
-MONTH = Duration("30d")
 
 Unit = Literal["percent", "seconds", "tasks", "actions"]
 Sense = Literal["above", "below"]
@@ -66,50 +63,6 @@ class Level(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-class Facts(Struct, frozen=True, kw_only=True):
-    """What was counted, each over the window of its level; durations in seconds by bucket."""
-
-    completed: int = 0
-    dead_lettered: int = 0
-    deliveries: Mapping[int, int] = {}
-    available_minutes: int = 0
-    minutes: int = 0
-    slots_done: int = 0
-    slots_failed: int = 0
-    faults: int = 0
-    recovered_alone: int = 0
-    recovery_seconds: float = 0.0
-    letters: int = 0
-    letters_overdue: int = 0
-    letters_open: int = 0
-    acknowledged: int = 0
-    acknowledged_seconds: float = 0.0
-    actions: int = 0
-
-    @property
-    def ended(self) -> int:
-        """Tasks that came to an end, good or bad."""
-        return self.completed + self.dead_lettered
-
-
-class Windows(Struct, frozen=True, kw_only=True):
-    """Over which time each is told; `of` makes all of them the same, for a report."""
-
-    tasks: Duration = DAY
-    deliveries: Duration = DAY
-    availability: Duration = WEEK
-    slots: Duration = WEEK
-    faults: Duration = WEEK
-    letters: Duration = WEEK
-    acknowledgements: Duration = MONTH
-    actions: Duration = WEEK
-
-    @staticmethod
-    def of(length: Duration) -> Windows:
-        """All of this length."""
-        return Windows(**dict.fromkeys(Windows.__struct_fields__, length))
-
-
 class _Definition(Struct, frozen=True, kw_only=True):
     """How one level is told: `window` names the field of `Windows` that it looks back over, "" is of this moment."""
 
@@ -124,9 +77,28 @@ class _Definition(Struct, frozen=True, kw_only=True):
     target: Callable[[Options], float | None]
 
 
-def _share(good: Callable[[Facts], int], of_all: Callable[[Facts], int]) -> Callable[[Facts], float | None]:
+def _share(
+    name: str,
+    title: str,
+    formula: str,
+    *,
+    window: str,
+    good: Callable[[Facts], int],
+    of_all: Callable[[Facts], int],
+    target: Callable[[Options], float],
+) -> _Definition:
     """Percent with two decimals, never rounded up: 99.999 % is not all. None of nothing."""
-    return lambda facts: math.floor(1e4 * good(facts) / of_all(facts) + 1e-6) / 100 if of_all(facts) else None
+    return _Definition(
+        name=name,
+        title=title,
+        formula=formula,
+        window=window,
+        unit="percent",
+        sense="above",
+        value=lambda facts: math.floor(1e4 * good(facts) / of_all(facts) + 1e-6) / 100 if of_all(facts) else None,
+        sample=of_all,
+        target=target,
+    )
 
 
 def _latency(percentile: int, target: Callable[[Options], float | None]) -> _Definition:
@@ -144,51 +116,43 @@ def _latency(percentile: int, target: Callable[[Options], float | None]) -> _Def
 
 
 _DEFINITIONS = (
-    _Definition(
-        name="sync_success_rate",
-        title="Tasks that were completed",
-        formula="completed / (completed + dead-lettered)",
+    _share(
+        "sync_success_rate",
+        "Tasks that were completed",
+        "completed / (completed + dead-lettered)",
         window="tasks",
-        unit="percent",
-        sense="above",
-        value=_share(lambda facts: facts.completed, lambda facts: facts.ended),
-        sample=lambda facts: facts.ended,
+        good=lambda facts: facts.completed,
+        of_all=lambda facts: facts.ended,
         target=lambda options: options.success_rate,
     ),
     _latency(50, lambda _options: None),
     _latency(95, lambda options: options.latency_p95),
     _latency(99, lambda options: options.latency_p99),
-    _Definition(
-        name="availability",
-        title="Minutes in which deliveries were taken",
-        formula="minutes in which /readyz's conditions held and a write worked / all minutes",
+    _share(
+        "availability",
+        "Minutes in which deliveries were taken",
+        "minutes in which /readyz's conditions held and a write worked / all minutes",
         window="availability",
-        unit="percent",
-        sense="above",
-        value=_share(lambda facts: facts.available_minutes, lambda facts: facts.minutes),
-        sample=lambda facts: facts.minutes,
+        good=lambda facts: facts.available_minutes,
+        of_all=lambda facts: facts.minutes,
         target=lambda options: options.availability,
     ),
-    _Definition(
-        name="scheduled_jobs",
-        title="Scheduled runs that succeeded",
-        formula="slots that ran / (slots that ran + slots that failed)",
+    _share(
+        "scheduled_jobs",
+        "Scheduled runs that succeeded",
+        "slots that ran / (slots that ran + slots that failed)",
         window="slots",
-        unit="percent",
-        sense="above",
-        value=_share(lambda facts: facts.slots_done, lambda facts: facts.slots_done + facts.slots_failed),
-        sample=lambda facts: facts.slots_done + facts.slots_failed,
+        good=lambda facts: facts.slots_done,
+        of_all=lambda facts: facts.slots_done + facts.slots_failed,
         target=lambda options: options.scheduled_jobs,
     ),
-    _Definition(
-        name="auto_recovery",
-        title="Faults that ended without a person",
-        formula="faults and alerts that ended by themselves / all that ended or are overdue",
+    _share(
+        "auto_recovery",
+        "Faults that ended without a person",
+        "faults and alerts that ended by themselves / all that ended or are overdue",
         window="faults",
-        unit="percent",
-        sense="above",
-        value=_share(lambda facts: facts.recovered_alone, lambda facts: facts.faults),
-        sample=lambda facts: facts.faults,
+        good=lambda facts: facts.recovered_alone,
+        of_all=lambda facts: facts.faults,
         target=lambda options: options.auto_recovery,
     ),
     _Definition(
@@ -202,15 +166,13 @@ _DEFINITIONS = (
         sample=lambda facts: facts.faults,
         target=lambda options: options.recovery,
     ),
-    _Definition(
-        name="dead_letters_resolved",
-        title="Dead letters that were not left for too long",
-        formula="dead letters resolved in time or not due yet / all dead letters",
+    _share(
+        "dead_letters_resolved",
+        "Dead letters that were not left for too long",
+        "dead letters resolved in time or not due yet / all dead letters",
         window="letters",
-        unit="percent",
-        sense="above",
-        value=_share(lambda facts: facts.letters - facts.letters_overdue, lambda facts: facts.letters),
-        sample=lambda facts: facts.letters,
+        good=lambda facts: facts.letters - facts.letters_overdue,
+        of_all=lambda facts: facts.letters,
         target=lambda _options: WHOLE,
     ),
     _Definition(

@@ -9,7 +9,8 @@ from typing import Any
 from msgspec import Struct
 
 from actors.service_levels import levels
-from actors.service_levels.levels import Facts, Level, Options, Windows
+from actors.service_levels.facts import DAY, Facts, Windows
+from actors.service_levels.levels import Level, Options
 from tds_runtime import sql
 from tds_runtime.database import Connection, Database
 from tds_runtime.values import Duration
@@ -81,7 +82,7 @@ async def keep_days(database: Database, options: Options) -> int:
 
 
 async def _keep_day(connection: Connection, options: Options, day: date) -> None:
-    windows = Windows.of(levels.DAY)
+    windows = Windows.of(DAY)
     end = datetime.combine(day + timedelta(days=1), time(), UTC)
     found = levels.told(await gather(connection, options, windows, end), options, windows)
     known = [level for level in found if level.value is not None]

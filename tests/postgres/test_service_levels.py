@@ -12,11 +12,11 @@ from fixtures.line import Line
 from actors import schedules
 from actors.alerting.evaluation import evaluate
 from actors.alerting.observations import Reader
+from actors.configuration import Config
 from actors.healer import Healer, Options, Retention
 from actors.metrics_reporter import Reporter
 from actors.service_levels import reading, trends
 from actors.service_levels.levels import DEFAULTS, NAMES, Level
-from actors.tree import Config
 from tds_runtime import config, sql
 from tds_runtime.database import Database
 from tds_runtime.intake import Delivery, store

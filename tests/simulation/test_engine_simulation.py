@@ -37,7 +37,7 @@ def test_fact_9_thirty_days_of_random_faults(block):
         try:
             world, events, outcome = month(seed)
             check_history(world, events)
-        except BaseException as error:
+        except BaseException as error:  # whatever it is goes on, with the seed that shows it again
             error.add_note(f"seed {seed}")
             raise
         print(f"seed {seed} trace {trace_hash(events)} events {len(events)} {outcome}")  # noqa: T201 # what a failure is compared with

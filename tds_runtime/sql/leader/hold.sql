@@ -1,5 +1,5 @@
--- Take or keep the lead in the transaction of the leader's write, like campaign; no row also while another node is in the middle
--- of such a transaction: nobody waits for one that was frozen there. The row stays locked until the transaction ends.
+-- Take or keep the lead; a new term is a new epoch. No row means that another node leads, or is in the middle of a write as the
+-- leader: nobody waits for one that was frozen there. In a transaction the row stays locked until it ends.
 -- $1 name, $2 boot_id, $3 lease in seconds
 WITH free AS MATERIALIZED (
     SELECT FROM tds_leaders WHERE name = $1 FOR UPDATE SKIP LOCKED
