@@ -13,14 +13,14 @@ import anyio
 import asyncpg
 from msgspec import Struct
 
-from tds_runtime import logs, sql
+from tds_runtime import sql
+from tds_runtime.account import Account
 from tds_runtime.connection import is_lost
 from tds_runtime.context import Context
 from tds_runtime.database import Connection, Database
 from tds_runtime.delivery import Delivery, Entry, fold_repeats, parameters, rounds
 from tds_runtime.errors import DatabaseGone
 from tds_runtime.inbox import Inbox
-from tds_runtime.logs import correlation
 from tds_runtime.mailbox import Mailbox
 from tds_runtime.ref import Call
 from tds_runtime.spec import actor
@@ -34,8 +34,6 @@ TRIES = 3  # for deadlocks and serialization failures, which say that nothing wa
 KEPT = 30.0  # seconds that an idle writer keeps its connection
 ADMITTED = 5.0  # seconds that deliveries wait for a database that has not answered since the start
 LOOK = 0.02  # seconds between looks whether it has
-
-log = logs.get("intake")
 
 OnStored = Callable[[frozenset[str]], None]
 
@@ -72,10 +70,13 @@ async def writer(
     """Store what waits, answer each after its commit; what cannot be stored now is let go, which fails its asker."""
     ctx.ready()
     writing = _Writer(inbox, database, on_stored)
-    questions = await writing.taken()
-    await writing.admitted()
-    while questions:
-        questions = await writing.write(questions) or await writing.taken()
+    try:
+        questions = await writing.taken()
+        await writing.admitted()
+        while questions:
+            questions = await writing.write(questions) or await writing.taken()
+    finally:
+        writing.account.say()
 
 
 class _Writer:
@@ -83,10 +84,14 @@ class _Writer:
 
     def __init__(self, inbox: Inbox[Store], database: Database, on_stored: OnStored) -> None:
         self._inbox, self._database, self._on_stored = inbox, database, on_stored
+        self.account = Account()
 
     async def taken(self) -> list[Store]:
         """Wait for deliveries and take the oldest; none when the actor is to stop."""
-        return await self._inbox.batch(max(AT_ONCE, len(self._inbox.box.waiting) // 2))
+        while True:
+            with anyio.move_on_after(self.account.wait):
+                return await self._inbox.batch(max(AT_ONCE, len(self._inbox.box.waiting) // 2))
+            self.account.say()
 
     async def admitted(self) -> None:
         """Hold the first deliveries back until the database answers: a restart refuses nobody, for few ask twice."""
@@ -118,16 +123,8 @@ class _Writer:
             if receipt is not None:
                 self._inbox.reply(question, receipt)
                 stored.append((question.delivery, receipt.duplicate))
-        entities = frozenset(delivery.entity_type for delivery, _ in stored)
-        self._on_stored(entities)
-        log.info(
-            "deliveries.stored",
-            deliveries=len(stored),
-            duplicates=sum(duplicate for _, duplicate in stored),
-            refused=len(questions) - len(stored),
-            entities=sorted(entities),
-            **correlation(delivery.correlation_id for delivery, _ in stored),
-        )
+        self._on_stored(frozenset(delivery.entity_type for delivery, _ in stored))
+        self.account.add(stored, len(questions) - len(stored))
 
     async def _stored(self, connection: Connection, deliveries: Sequence[Delivery]) -> list[Receipt | None]:
         """Store them together; when the server rejects one, halve until only that one is refused (None)."""
