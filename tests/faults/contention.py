@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from statistics import quantiles
 
 import anyio
@@ -45,7 +46,7 @@ async def session(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 async def until_waiting(watcher: asyncpg.Connection) -> None:
     """Return as soon as a backend of the daemon waits for a lock."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(20, reason="no backend of the daemon came to wait for a lock"):
         while not await watcher.fetchval(WAITING):  # noqa: ASYNC110 - another process waits
             await anyio.sleep(0.01)
 
@@ -153,7 +154,7 @@ async def deadlock_of_writer(dsn: str, clients: Sequence[Client]) -> int:
         await until_waiting(watcher)  # what comes now shares the next commit
         group.start_soon(deliver, 1)
         group.start_soon(deliver, 2)
-        await cross(other, watcher, lock, (str(FIRST_ID + 2), str(FIRST_ID + 1)), first)
+        await cross(other, watcher, lock, (str(FIRST_ID + 2), str(FIRST_ID + 1)), partial(first.execute, "COMMIT"))
     return answers.count("ok")
 
 
@@ -161,18 +162,16 @@ async def deadlock_of_sync(dsn: str, clients: Sequence[Client]) -> None:
     """Hold the last of two rows that one batch writes in order, then ask for the first."""
     lock = "SELECT FROM products WHERE zoho_item_id = $1 FOR UPDATE"
     async with (
-        session(dsn) as first,
         session(dsn) as other,
         session(dsn) as watcher,
         Database(Options(dsn=dsn)).opened() as database,
     ):
         queue = Queue(database, boot_id="operator")
         await queue.pause("product", by="the test")
-        await first.execute("BEGIN")
         for record in (1, 2):
             assert await clients[record].deliver(Delivery(record=record, version=3)) == "ok"
-        await queue.resume("product")
-        await cross(other, watcher, lock, (str(FIRST_ID + 2), str(FIRST_ID + 1)), first)
+        rows = (str(FIRST_ID + 2), str(FIRST_ID + 1))
+        await cross(other, watcher, lock, rows, partial(queue.resume, "product"))
 
 
 async def cross(
@@ -180,13 +179,13 @@ async def cross(
     watcher: asyncpg.Connection,
     lock: str,
     rows: tuple[str, str],
-    first: asyncpg.Connection,
+    let_go: Callable[[], Awaitable[object]],
 ) -> None:
-    """Take one row, let `first` go, and when the daemon waits for that row ask for the one that it holds."""
+    """Take one row, let the daemon go on, and when it waits for that row ask for the one that it holds."""
     await other.execute("SET deadlock_timeout = '30s'")  # so that the daemon is the one to give way
     await other.execute("BEGIN")
     await other.execute(lock, rows[0])
-    await first.execute("COMMIT")
+    await let_go()
     await anyio.sleep(0.05)
     await until_waiting(watcher)
     await other.execute(lock, rows[1])
