@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
+from math import inf
 from typing import Any
 
-from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class
+from anyio import CancelScope, Event, create_task_group, current_effective_deadline, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from tds_runtime.context import Context
@@ -25,8 +26,8 @@ from tds_runtime.sweep import Sweep
 class Supervision(ABC):
     """One incarnation of a supervisor: what it does by itself. `Operations` adds what others may ask of it.
 
-    Children report their ends, and the clock its deadlines, into one loop; everything a supervisor does is a reaction
-    in `_turn`, so nothing here runs at the same time as anything else.
+    Everything a supervisor does is a reaction in `_turn`, which never waits, so nothing here runs at the same time as
+    anything else. Its own task calls it when the clock or a request wakes it; a child's task, as its last act.
     """
 
     def __init__(self, slot: Slot, world: World, ctx: Context, on_stuck: Callable[[Slot], None]) -> None:
@@ -146,8 +147,17 @@ class Supervision(ABC):
             self._wake.set()
 
     def _ended_in_its_task(self, slot: Slot, ending: Ending) -> None:
+        """React at once, as the last thing that a child's task does, unless nothing may follow or we see to the end.
+
+        To wake our own task for it would be a good part of what a restart costs. Whatever is started here takes its
+        first step after this task's last one.
+        """
         slot.end(ending)
         self._ended.append((slot, ending))
+        if not self._leaving and current_effective_deadline() > -inf:
+            self._turn()
+            if not self._leaving:
+                return
         self._wake.set()
 
     @abstractmethod
