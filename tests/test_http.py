@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio  # noqa: TID251 - whose streams Hypercorn writes to
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -214,6 +215,33 @@ async def test_unfinished_headers_are_closed() -> None:
     """A connection that does not say what it wants is closed after the keep-alive time."""
     async with serving(keep_alive=0.2) as server:
         assert await server.talk(b"GET /echo HTTP/1.1\r\nX: ") == b""
+
+
+async def test_idle_connections_are_closed_and_busy_ones_are_not() -> None:
+    """The keep-alive time begins anew after each answer, and does not run while a request is at work."""
+    async with serving(keep_alive=0.2) as server, await server.connect() as busy, await server.connect() as idle:
+        await busy.send(b"GET /held HTTP/1.1\r\n" + HOST + b"\r\n")
+        await idle.send(b"GET /echo HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await read_one(idle)).startswith(b"HTTP/1.1 200")
+        assert await read_all(idle) == b""
+        server.work.release.set()
+        assert (await read_one(busy)).startswith(b"HTTP/1.1 200")
+        assert await read_all(busy) == b""
+
+
+async def test_an_answer_leaves_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Head and body are one write when the length is known: each write wakes the client."""
+    pieces: list[bytes] = []
+    write = asyncio.StreamWriter.write
+
+    def noted(writer: asyncio.StreamWriter, data: bytes) -> None:
+        pieces.append(bytes(data))
+        write(writer, data)
+
+    monkeypatch.setattr(asyncio.StreamWriter, "write", noted)
+    async with serving() as server:
+        answer = await server.get(b"/echo")
+    assert pieces == [answer]
 
 
 async def test_slow_bodies_take_no_place_from_others() -> None:
