@@ -101,11 +101,11 @@ SAID = re.compile(r"Facts? ([\d, and]+):")
 def told() -> dict[str, set[int]]:
     """Every test of the sandbox, with the numbers of the facts that its first words name."""
     found = {}
-    for path in sorted(TESTS.glob("test_sandbox_*.py")):
+    for path in sorted(TESTS.glob("test_*.py")):
         for node in ast.parse(path.read_text("utf-8")).body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 said = SAID.match(ast.get_docstring(node) or "")
-                name = f"{path.stem.removeprefix('test_sandbox_')}.{node.name.removeprefix('test_')}"
+                name = f"{path.stem.removeprefix('test_')}.{node.name.removeprefix('test_')}"
                 found[name] = {int(number) for number in re.findall(r"\d+", said[1])} if said else set()
     return found
 
@@ -128,7 +128,7 @@ def test_there_are_no_other_facts():
 def test_each_open_point_is_tried(name: str):
     """Each switch is turned by a test, by its name."""
     module, test = OPEN_POINTS[name].split(".")
-    text = (TESTS / f"test_sandbox_{module}.py").read_text("utf-8")
+    text = (TESTS / f"test_{module}.py").read_text("utf-8")
     node = next(node for node in ast.parse(text).body if getattr(node, "name", "") == f"test_{test}")
     assert f"{name}=" in (ast.get_source_segment(text, node) or "")
     assert set(OPEN_POINTS) == set(Switches.__struct_fields__)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fixtures.sandbox import Sandbox
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parents[1] / "samples"
 STOCK = {"stock_on_hand", "available_stock", "actual_available_stock"}
 # path, list key, detail key, id key, list sample, detail sample
 ENTITIES = [

@@ -14,7 +14,7 @@ from fixtures.sandbox import Sandbox
 
 from actors.sandbox.signing import sign, text_to_sign
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parents[1] / "samples"
 VECTORS = json.loads((SAMPLES / "webhook_signature_vectors.json").read_text("utf-8"))["vectors"]
 
 

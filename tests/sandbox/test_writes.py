@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fixtures.sandbox import Sandbox
 
-MESSAGES = json.loads((Path(__file__).parent / "samples" / "write_messages.json").read_text("utf-8"))
+MESSAGES = json.loads((Path(__file__).parents[1] / "samples" / "write_messages.json").read_text("utf-8"))
 
 
 def body_of(sandbox: Sandbox, module: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fixtures.sandbox import Sandbox
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parents[1] / "samples"
 LISTS = {
     "bills_list": "/books/v3/bills", "contacts_list": "/books/v3/contacts", "creditnotes_list": "/books/v3/creditnotes",
     "customerpayments_list": "/books/v3/customerpayments", "invoices_list": "/books/v3/invoices",
