@@ -32,6 +32,8 @@ LISTEN = 1.0
 """Seconds between two looks at what the log said."""
 LATE = 0.05
 """Seconds after a moment at which what it makes due is looked at."""
+FINISH = 5.0
+"""Seconds that letters under way may still take when the actor is to stop."""
 PATIENCE = 10.0
 """Seconds that the call of the dead man's switch may take."""
 
@@ -64,7 +66,8 @@ async def alerter(
             ctx.beat()
             with anyio.move_on_after(LISTEN):
                 await ctx.stopping.wait()
-        group.cancel_scope.cancel()  # a letter under way stays in doubt, and says so when it is sent again
+        await postman.finish(FINISH)
+        group.cancel_scope.cancel()  # a letter still under way stays in doubt, and says so when it is sent again
     with suppress(DatabaseGone):
         await leader.resign()
 

@@ -69,6 +69,8 @@ class Postman:
         self._redact, self._tell = redact, tell
         self._random = random or Random()  # noqa: S311 - spreads retries, keeps no secret
         self._busy: set[str] = set()
+        self._closing = False
+        self._idle = anyio.Event()
         self.breakers = {
             name: Breaker(f"{UPSTREAM}{name}", channel.breaker) for name, channel in channels.items()
         }  # fmt: skip
@@ -108,6 +110,14 @@ class Postman:
         async with anyio.create_task_group() as group:
             await self.send(group, now)
 
+    async def finish(self, within: float) -> None:
+        """Begin no other letter, and wait so many seconds for those on their way: a receiver may have got them."""
+        self._closing = True
+        with anyio.move_on_after(within):
+            while self._busy:
+                self._idle = anyio.Event()
+                await self._idle.wait()
+
     async def tell_now(self, channel: str, letter: Letter, number: str) -> str:
         """One attempt beside the outbox; "" or why it failed."""
         try:
@@ -129,13 +139,14 @@ class Postman:
             following: Task | None = task
             while following is not None:
                 await self._end(following, await self._deliver(following), now)
-                found = await self._claim([task.channel], now)
+                found = [] if self._closing else await self._claim([task.channel], now)
                 following = found[0] if found else None
         except DatabaseGone:
             # The attempt stays in doubt: whoever claims it next sends it again and says that it may be a repeat.
             self._log.warning("notification.in_doubt", channel=task.channel)
         finally:
             self._busy.discard(task.channel)
+            self._idle.set()
 
     async def _deliver(self, task: Task) -> Ending:
         channel = self._channels[task.channel]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 import structlog
 from fixtures.daemon import until
 from fixtures.mail import Mailer
-from fixtures.upstream import HANG, Reply, Upstream
+from fixtures.upstream import HANG, Asked, Reply, Upstream
 
 from actors.alerter import Watch, alerter
 from actors.alerting import acting, conditions, storing
@@ -714,25 +714,13 @@ async def test_the_actor_alerts_calls_home_and_leaves_in_order(database: Databas
 
     stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
     tap.observe({"timestamp": stamp, "level": "error", "event": "thing.broke", "what": "it"})
-    route = Route(channels=("hook",), group_wait=Duration(0))
     settings = Settings(
         rules=BROKE,
-        routes={"all": route},
+        routes=HOOKED,
         options=Options(every=Duration("50ms"), heartbeat_url=Secret(f"{sink.url}/home")),
     )
     async with anyio.create_task_group() as group:
-        life = partial(
-            alerter.function,
-            context,
-            database=database,
-            tap=tap,
-            metrics=Metrics(),
-            settings=settings,
-            channels={"hook": Channel(type="webhook", url=Secret(f"{sink.url}/hook"))},
-            limits=Conditions(),
-            boot_id="me",
-        )
-        group.start_soon(life)
+        group.start_soon(life(context, database, tap, settings, sink))
         with anyio.fail_after(20):
             await until(partial(was_sent, database, "hook"))
             await until(was_called)
@@ -740,6 +728,43 @@ async def test_the_actor_alerts_calls_home_and_leaves_in_order(database: Databas
     letter = msgspec.json.decode(sink.calls(path="/hook")[0].body, type=Letter)
     assert letter.subject == "[error] it broke"
     assert await Leader(database, name="alerter", boot_id="next").campaign()
+
+
+async def test_a_stop_waits_for_a_letter_under_way(database: Database, sink: Upstream) -> None:
+    """What a receiver has got is on record when the actor has stopped, or the next one would send it again."""
+    tap, context, settings = Tap(), Context("alerter"), Settings(rules=BROKE, routes=HOOKED)
+
+    def stopped_meanwhile(_: Asked) -> Reply:
+        context.stopping.set()
+        return Reply(pause=0.1)
+
+    sink.reply = stopped_meanwhile
+    stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+    tap.observe({"timestamp": stamp, "level": "error", "event": "thing.broke", "what": "it"})
+    with anyio.fail_after(20):
+        await life(context, database, tap, settings, sink)()
+    assert await was_sent(database, "hook")
+    assert len(sink.asked) == 1
+
+
+HOOKED = {"all": Route(channels=("hook",), group_wait=Duration(0))}
+
+
+def life(
+    context: Context, database: Database, tap: Tap, settings: Settings, sink: Upstream
+) -> Callable[[], Awaitable[None]]:
+    """The actor's function with all that it needs."""
+    return partial(
+        alerter.function,
+        context,
+        database=database,
+        tap=tap,
+        metrics=Metrics(),
+        settings=settings,
+        channels={"hook": Channel(type="webhook", url=Secret(f"{sink.url}/hook"))},
+        limits=Conditions(),
+        boot_id="me",
+    )
 
 
 async def was_sent(database: Database, channel: str) -> bool:
