@@ -36,7 +36,8 @@ run: $(VENV)/.runtime ## start the daemon on the embedded defaults and leave it 
 
 test: $(VENV)/.tools ## run the tests, with branch coverage
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report= $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --fail-under=90
 
 check: $(VENV)/.tools ## lint, format, types, layers

@@ -1,8 +1,10 @@
 """Registers the fixtures, one module a subject, how hypothesis behaves on slow machines, and what is not measured."""
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
@@ -20,7 +22,7 @@ settings.load_profile("shared")
 
 # Measuring makes Python more than twice as slow. What these run as processes, under load or thousands of times, the
 # other tests call directly, or in the one sandbox of the session.
-UNMEASURED = ("daemon", "faults", "simulation")
+UNMEASURED = ("daemon", "faults", "simulation", "test_facts.py", "test_sandbox_third_parties.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,6 +30,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(Path(__file__).parent).parts[0] in UNMEASURED:
             item.add_marker(pytest.mark.no_cover)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Stop measuring in this process for the time of such a test."""
+    measuring = Coverage.current() if item.get_closest_marker("no_cover") else None
+    if measuring is not None:
+        measuring.stop()
+    try:
+        return (yield)
+    finally:
+        if measuring is not None:
+            measuring.start()
 
 
 @pytest.fixture(autouse=True)

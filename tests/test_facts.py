@@ -441,7 +441,6 @@ async def test_fact_10_ten_thousand_restarts_leave_nothing_behind():
 
 
 @real_time
-@pytest.mark.no_cover  # the measuring would be what is measured
 @pytest.mark.anyio
 async def test_a_ticker_beside_a_flooded_actor_stays_in_time(anyio_backend):
     """A 1 ms ticker is at most 5 ms late while an actor beside it never runs out of mail, in this thread's own time."""

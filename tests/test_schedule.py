@@ -276,6 +276,7 @@ def patient(zone: str) -> dict[str, Schedule]:
     }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("zone", [BERLIN, "America/Santiago", "Asia/Baghdad"])
 def test_in_400_days_each_slot_of_each_default_schedule_runs_once(zone: str) -> None:
     """Every hour, quarter and local day has its slots, over all changes of the clocks, and no slot comes twice."""

@@ -100,6 +100,7 @@ def _spoilt(random: Random, given: bytes) -> bytes:
     return bytes(spoilt)
 
 
+@pytest.mark.no_cover
 def test_a_hundred_thousand_mutations_and_none_is_believed() -> None:
     """Query, body, content type or signature of a genuine request spoilt: 0 of 100,000 are accepted.
 

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from fixtures.moments import a_moment
 from fixtures.site import LOCAL, OPERATOR, STRANGER, VIEWER, Site, bury, enqueue
 from msgspec.structs import replace
 
@@ -264,7 +265,7 @@ async def test_waiting_answers_the_result(site: Site) -> None:
         tasks.start_soon(ask)
         with anyio.fail_after(5):
             while await database.execute(finish) == "UPDATE 0":
-                await anyio.lowlevel.checkpoint()
+                await a_moment()
     [response] = responses
     assert response.status_code == 200
     result = response.json()
@@ -286,7 +287,7 @@ async def test_a_plan_is_waited_for_and_shown(site: Site) -> None:
         tasks.start_soon(ask)
         with anyio.fail_after(5):
             while await database.execute(finish) == "UPDATE 0":
-                await anyio.lowlevel.checkpoint()
+                await a_moment()
     assert (responses[0].status_code, responses[0].json()["plan"]) == (200, {"calls": 7})
     insisting = (await site.post("/api/zoho/bulk-sync/products", json={"insist": True})).json()
     run = await runs.read(database, insisting["run_id"])

@@ -13,6 +13,7 @@ import httpx2
 import msgspec
 import pytest
 import structlog
+from fixtures.moments import a_moment
 from fixtures.sandbox import Sandbox
 from fixtures.works import Works
 from starlette.applications import Starlette
@@ -74,7 +75,7 @@ async def test_one_id_leads_from_the_webhook_to_the_audit(database: Database, sa
         followed = answer.headers["x-correlation-id"]
         with anyio.fail_after(20):
             while not await works.column("SELECT 1 FROM tds_audit_trail WHERE entity_type = 'product'"):
-                await anyio.lowlevel.checkpoint()
+                await a_moment()
     record = item["item_id"]
     assert await works.column("SELECT source_entity_id FROM tds_inbox_events WHERE correlation_id = $1", followed) == [
         record

@@ -12,6 +12,7 @@ import anyio
 import httpx2
 import msgspec
 import pytest
+from fixtures.moments import a_moment
 from fixtures.sandbox import Sandbox
 from fixtures.works import MAPPINGS, Works
 from starlette.applications import Starlette
@@ -62,7 +63,7 @@ class Site:
         assert answer.status_code == 200, answer.text
         with anyio.fail_after(30):
             while await self.works.column(WAITING) != [0]:
-                await anyio.lowlevel.checkpoint()
+                await a_moment()
 
     async def told(self, path: str, document: object, **more: Any) -> None:
         await self.send(path, msgspec.json.encode(document), **more)

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from fixtures.moments import a_moment
 from fixtures.sandbox import Sandbox
 from fixtures.works import Works
 from msgspec import structs
@@ -41,7 +42,7 @@ async def settled(works: Works, count: int, *statuses: str, within: float = 20) 
          WHERE status = ANY($1) ORDER BY source_entity_id"""
     with anyio.fail_after(within):
         while len(rows := await works.database.fetch(statement, list(statuses))) < count:
-            await anyio.lowlevel.checkpoint()
+            await a_moment()
     return rows
 
 
@@ -65,7 +66,7 @@ async def test_gone_and_known_is_a_delete(database: Database, sandbox: Sandbox) 
         await works.column("SELECT 1")
         with anyio.fail_after(20):
             while await works.column("SELECT 1 FROM invoices WHERE zoho_invoice_id = $1", gone["id"]):
-                await anyio.lowlevel.checkpoint()
+                await a_moment()
 
 
 async def test_gone_and_unknown_is_a_dead_letter(database: Database, sandbox: Sandbox) -> None:
@@ -116,7 +117,7 @@ async def test_an_outage_spends_no_attempts(database: Database, sandbox: Sandbox
         await put(works, "invoice", *ids)
         with anyio.fail_after(20):
             while works.client.breakers["books"].statistics().opened < 3:
-                await anyio.lowlevel.checkpoint()
+                await a_moment()
         sandbox.control("DELETE", "/break")
         await settled(works, 40, "completed")
         assert await works.column("SELECT count(*) FROM tds_sync_queue_live") == [0]
@@ -148,7 +149,7 @@ async def test_ten_minutes_without_the_source(
         await put(works, "invoice", *ids)
         with anyio.fail_after(30):
             while not asked or clock() < asked[0][0] + 600:
-                await anyio.lowlevel.checkpoint()
+                await a_moment()
         waiting = await works.column("SELECT count(*) FROM tds_sync_queue_live WHERE operation = 'fetch'")
         down, asked[:] = [moment for moment, _ in asked], []
         sandbox.control("DELETE", "/break")
@@ -198,7 +199,7 @@ async def test_a_spent_budget_leaves_tasks_waiting(database: Database, sandbox: 
             await settled(works, 4, "completed")
             with anyio.fail_after(10):
                 while works.client.closed_until("books") is None:
-                    await anyio.lowlevel.checkpoint()
+                    await a_moment()
             rows = await settled(works, 6, "pending")
             assert {row["attempt_count"] for row in rows} == {0}
             sandbox.control("POST", "/limits", enabled=False)
@@ -240,7 +241,7 @@ async def test_nothing_is_fetched_for_an_entity_that_does_not_keep_up(
         await put(works, "invoice", *ids)
         with anyio.fail_after(20):
             while looks.count(21) < 5:
-                await anyio.lowlevel.checkpoint()
+                await a_moment()
         made = works.client.statistics().calls["books"].calls
         # one claim in hand, one answered, one being settled, and what the askers have and have ready
         assert 20 < made <= 20 + 3 * few.batch + 2 * works.client.options.concurrency
@@ -294,7 +295,7 @@ async def test_a_revoked_token_parks_the_queue(database: Database, sandbox: Sand
             await put(works, "invoice", *ids)
             with anyio.fail_after(10):
                 while works.client.closed_until("books") is None:
-                    await anyio.lowlevel.checkpoint()
+                    await a_moment()
             rows = await settled(works, 6, "pending")
             assert {row["attempt_count"] for row in rows} == {0}
             assert works.client.statistics().calls["oauth"].calls == 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from fixtures.moments import a_moment
 
 from actors.metrics_reporter import Options, Reporter, metrics_reporter, summary
 from actors.resources import disk, measure
@@ -171,7 +172,7 @@ async def test_the_actor_looks_at_once_and_stops_when_told(database: Database) -
         )
         with anyio.fail_after(10):
             while not await database.fetchval("SELECT count(*) FROM tds_metrics"):
-                await anyio.lowlevel.checkpoint()
+                await a_moment()
         context.stopping.set()
     assert ready.is_set()
 

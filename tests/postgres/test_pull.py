@@ -9,6 +9,7 @@ import anyio
 import asyncpg
 import msgspec
 import pytest
+from fixtures.moments import a_moment
 from fixtures.sandbox import Sandbox
 from fixtures.works import Works
 
@@ -361,7 +362,7 @@ async def test_a_listing_waits_for_an_entity_that_does_not_keep_up(
         run_id = await works.request("product")
         with anyio.fail_after(20):
             while looks.count(301) < 5:
-                await anyio.lowlevel.checkpoint()
+                await a_moment()
         assert await works.column("SELECT count(*) FROM tds_sync_queue_live") == [400]
         with anyio.fail_after(20):
             while not (await runs.read(database, run_id)).listed_at:  # type: ignore[union-attr] # it was asked for
@@ -395,7 +396,7 @@ async def test_pictures_follow_their_items(database: Database, sandbox: Sandbox,
     async with Works(database, sandbox, names=["product"], directory=tmp_path).running() as works:
         await works.ran("product")
         while await works.column("SELECT count(*) FROM tds_images") != [len(pictured)]:
-            await anyio.lowlevel.checkpoint()
+            await a_moment()
         assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(pictured)
         calls(sandbox)
         await works.ran("product")
@@ -503,7 +504,7 @@ async def test_a_run_says_what_it_cost(database: Database, sandbox: Sandbox) -> 
         assert done.bytes > 1000 * done.applied
         with anyio.fail_after(10):  # its last line follows its end
             while (last := (await runs.lines(database, done.id))[-1]).event != "completed":
-                await anyio.lowlevel.checkpoint()
+                await a_moment()
         assert (last.detail["calls"], last.detail["bytes"]) == (done.calls, done.bytes)
         again = await works.ran("bill")
         # where there is a cursor, the plan also asks how many changed since
@@ -524,7 +525,7 @@ async def _until(works: Works, expected: object, statement: str, *arguments: obj
     """Pictures belong to no run: whoever wants to see them looks until they are there."""
     with anyio.fail_after(30):
         while await works.column(statement, *arguments) != [expected]:
-            await anyio.lowlevel.checkpoint()
+            await a_moment()
 
 
 async def _pictured(works: Works, count: int) -> None:

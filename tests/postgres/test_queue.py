@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+from fixtures.moments import a_moment
 
 from tds_runtime.database import Database
 from tds_runtime.errors import LeaseLost
@@ -371,5 +372,5 @@ async def test_own_tasks_come_back_although_another_node_has_just_looked_at_them
         group.start_soon(give_back)
         with anyio.fail_after(10):
             while not await another.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                await anyio.lowlevel.checkpoint()
+                await a_moment()
     assert [moved.returned for moved in returned] == [{task.id}]

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+from fixtures.moments import a_moment
 
 from actors import source as room
 from actors.source import source
@@ -29,13 +30,13 @@ async def node(database: Database) -> AsyncIterator[Client]:
 async def until(reached: Callable[[], bool]) -> None:
     with anyio.fail_after(10):
         while not reached():
-            await anyio.lowlevel.checkpoint()
+            await a_moment()
 
 
 async def saved(database: Database, reached: Callable[[Upstream], bool]) -> None:
     with anyio.fail_after(10):
         while not ((books := (await Shared(database).read()).get("books")) and reached(books)):
-            await anyio.lowlevel.checkpoint()
+            await a_moment()
 
 
 @pytest.fixture(autouse=True)
