@@ -57,6 +57,24 @@ async def test_a_good_configuration_is_applied_and_a_broken_one_is_not(
     assert await daemon.stop() == 0
 
 
+async def test_a_schedule_of_a_reload_is_kept_from_then_on(
+    daemons: Callable[..., DaemonProcess], database_dsn: str
+) -> None:
+    """A new schedule decides its slots without a restart of the process."""
+    daemon = daemons(database_dsn)
+    await daemon.start()
+    more = '\n[schedule.soon]\nevery = "1s"\nrun = "heal"\n'
+    applied = await reload(daemon, daemon.configuration.read_text() + more, "config.applied")
+    assert "tds/work/ticker" in applied["restarted"]
+
+    async def started() -> bool:
+        _, text = await daemon.run("schedule", "history", "soon", "--json")
+        return any(slot["outcome"] == "started" for slot in msgspec.json.decode(text)["slots"])
+
+    await until(started)
+    assert await daemon.stop() == 0
+
+
 ALERTING = """
 [alerter]
 every = "200ms"
