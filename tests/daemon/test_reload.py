@@ -67,11 +67,11 @@ async def test_a_schedule_of_a_reload_is_kept_from_then_on(
     applied = await reload(daemon, daemon.configuration.read_text() + more, "config.applied")
     assert "tds/work/ticker" in applied["restarted"]
 
-    async def started() -> bool:
+    async def ran() -> bool:
         _, text = await daemon.run("schedule", "history", "soon", "--json")
-        return any(slot["outcome"] == "started" for slot in msgspec.json.decode(text)["slots"])
+        return any(slot["outcome"] == "ran" for slot in msgspec.json.decode(text)["slots"])
 
-    await until(started)
+    await until(ran)
     assert await daemon.stop() == 0
 
 
