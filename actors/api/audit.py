@@ -1,16 +1,11 @@
-"""Who did what and why: a row in the audit trail for every action."""
+"""What callers of the API did, in the audit trail and in the log."""
 
 from __future__ import annotations
 
-import msgspec
-
 from actors.api.authentication import Caller
-from tds_runtime import logs, sql
+from tds_runtime import audit, logs
 from tds_runtime.database import Connection, Database
 from tds_runtime.errors import Outage
-from tds_runtime.mailbox import CORRELATION
-
-_encode = msgspec.json.Encoder().encode
 
 
 async def note(
@@ -24,10 +19,10 @@ async def note(
     run_id: int | None = None,
     detail: object = None,
 ) -> None:
-    """Write the row; `action` is noun.verb, `detail` what it was done to beyond the named columns."""
-    after = None if detail is None else _encode(detail).decode()
-    values = (action, caller.name, reason, entity, record, run_id, CORRELATION.get(), after)
-    await connection.execute(sql.load("audit/note", package="actors"), *values)
+    """Write the row, as `tds_runtime.audit` does, and say it in the log."""
+    await audit.note(
+        connection, caller.name, action, reason=reason, entity=entity, record=record, run_id=run_id, detail=detail
+    )
     logs.get("api").info("action.taken", action=action, reason=reason, entity=entity or None, detail=detail)
 
 

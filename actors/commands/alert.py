@@ -11,9 +11,8 @@ from actors.alerting import acting, letters, ways
 from actors.alerting.channels import Undelivered
 from actors.alerting.routing import Matchers, Silence
 from actors.alerting.rules import Severity
-from actors.api import audit
-from actors.api.authentication import Caller
 from actors.configuration import Config
+from tds_runtime import audit
 from tds_runtime.cli import Ended, Exit, Session
 from tds_runtime.cli.session import duration
 from tds_runtime.config import plain, secrets
@@ -143,7 +142,7 @@ def _acting(verbs: App, session: Session[Config]) -> None:
             if until is None:
                 raise Ended(f"there is no open alert {number}.", Exit.NOT_FOUND)
             detail = {"alert": number, "until": until}
-            await audit.note(connection, _caller(session), "alert.acknowledge", reason=comment, detail=detail)
+            await audit.note(connection, session.operator, "alert.acknowledge", reason=comment, detail=detail)
         session.output.note(f"alert {number} is acknowledged until {until:%Y-%m-%d %H:%M} UTC.")
 
 
@@ -178,7 +177,7 @@ def _silencing(verbs: App, session: Session[Config]) -> None:
             made = await acting.silence(
                 connection, matchers, author=session.operator, comment=comment, seconds=duration(expires)
             )
-            await audit.note(connection, _caller(session), "silence.create", reason=comment, detail=made)
+            await audit.note(connection, session.operator, "silence.create", reason=comment, detail=made)
         if json:
             session.output.data(plain(made))
         else:
@@ -198,7 +197,7 @@ def _ending(verbs: App, session: Session[Config]) -> None:
         async with session.database(settings.database) as database, database.transaction() as connection:
             if not await acting.unsilence(connection, number):
                 raise Ended(f"there is no silence {number} that is not over.", Exit.NOT_FOUND)
-            await audit.note(connection, _caller(session), "silence.expire", reason=comment, detail={"silence": number})
+            await audit.note(connection, session.operator, "silence.expire", reason=comment, detail={"silence": number})
         session.output.note(f"silence {number} is over.")
 
     @verbs.command
@@ -244,7 +243,3 @@ def _trying(verbs: App, session: Session[Config]) -> None:
         except Undelivered as error:
             raise Ended(f"{channel}: {redactor.text(str(error))}") from error
         session.output.note(f"{channel} took the letter.")
-
-
-def _caller(session: Session[Config]) -> Caller:
-    return Caller(name=session.operator, role="operator")

@@ -8,6 +8,7 @@ from typing import Any
 from cyclopts import App
 from msgspec.structs import asdict
 
+from tds_runtime import audit
 from tds_runtime.cli import Ended, Exit, Session
 from tds_runtime.cli.session import C
 from tds_runtime.upstreams import Outlook, Shared, Upstream, outlook, reset_breaker
@@ -48,6 +49,7 @@ def register(app: App, session: Session[C]) -> None:
         async with session.database(settings.database) as database, database.transaction() as connection:
             if not await reset_breaker(connection, name):
                 raise Ended(f"there is no breaker {name}; `tds-runtime breaker list` shows them.", Exit.NOT_FOUND)
+            await audit.note(connection, session.operator, "breaker.reset", detail={"name": name})
         session.output.note(f"{name} is closed, on every node within seconds.")
 
 

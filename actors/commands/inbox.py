@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from tds_runtime import intake, sql
+from tds_runtime import audit, intake, sql
 from tds_runtime.cli import Ended, Exit, Session
 from tds_runtime.cli.session import C
 
@@ -51,6 +51,7 @@ def register(app: App, session: Session[C]) -> None:
         settings = session.load().value
         async with session.database(settings.database) as database:
             tasks = await intake.replay(database, ids)
+            await audit.note(database, session.operator, "inbox.replay", detail={"ids": ids, "enqueued": tasks})
         if json:
             session.output.data({"enqueued": tasks})
         else:

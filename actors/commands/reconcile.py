@@ -14,7 +14,7 @@ from actors.commands import validate
 from actors.configuration import Config
 from actors.reports import EVERYTHING, Depth, Finding, Kind, Report, Result
 from actors.zoho import entities as mappings
-from tds_runtime import sql
+from tds_runtime import audit, sql
 from tds_runtime.cli import Ended, Exit, Output, Session
 from tds_runtime.database import Connection, Database
 
@@ -99,9 +99,7 @@ class _Asking:
 
 
 async def _note(connection: Connection, action: str, number: int, *, by: str, reason: str, entity: str) -> None:
-    detail = msgspec.json.encode({"report_id": number}).decode()
-    values = (action, by, reason, entity, "", None, "", detail)
-    await connection.execute(sql.load("audit/note", package="actors"), *values)
+    await audit.note(connection, by, action, reason=reason, entity=entity, detail={"report_id": number})
 
 
 def _plan(results: Iterable[Result]) -> str:

@@ -12,7 +12,7 @@ from cyclopts import App
 from actors import timetable
 from actors.configuration import Config
 from actors.timetable import TooManySlots
-from tds_runtime import schedule, sql
+from tds_runtime import audit, schedule, sql
 from tds_runtime.cli import Ended, Exit, Session
 from tds_runtime.database import Database
 from tds_runtime.schedule import Schedule
@@ -93,6 +93,8 @@ def _add_run(verbs: App, session: Session[Config]) -> None:
         plan = _named(settings, name)
         async with session.database(settings.database) as database, database.transaction() as connection:
             made = await timetable.run(connection, name, plan)
+            detail = {"schedule": name, "work": made.work, "work_id": made.work_id}
+            await audit.note(connection, session.operator, "schedule.run", detail=detail)
         session.output.line(f"{made.work} {made.work_id}")
 
 
@@ -109,6 +111,7 @@ def _add_pause(verbs: App, session: Session[Config]) -> None:
         _named(settings, name)
         async with session.database(settings.database) as database:
             await timetable.pause(database, name, session.operator, reason)
+            await audit.note(database, session.operator, "schedule.pause", reason=reason, detail={"schedule": name})
         session.output.note(f"{name} is paused.")
 
     @verbs.command
@@ -120,9 +123,9 @@ def _add_pause(verbs: App, session: Session[Config]) -> None:
         """
         settings = session.load().value
         async with session.database(settings.database) as database:
-            paused = await timetable.resume(database, name)
-        if not paused:
-            raise Ended(f"{name} is not paused.", Exit.NOT_FOUND)
+            if not await timetable.resume(database, name):
+                raise Ended(f"{name} is not paused.", Exit.NOT_FOUND)
+            await audit.note(database, session.operator, "schedule.resume", detail={"schedule": name})
         session.output.note(f"{name} goes on.")
 
 
@@ -149,6 +152,8 @@ def _add_backfill(verbs: App, session: Session[Config]) -> None:
             else:
                 async with database.transaction() as connection:
                     made = await timetable.backfill(connection, name, plan, slots, session.operator)
+                    detail = {"schedule": name, "since": since, "until": until, "slots": made}
+                    await audit.note(connection, session.operator, "schedule.backfill", detail=detail)
         session.output.line(f"{made} of {len(slots)} slots had no outcome and {'would run' if dry_run else 'run'}")
 
 

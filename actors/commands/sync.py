@@ -12,7 +12,7 @@ from rich.progress import Progress, TaskID
 
 from actors.configuration import Config
 from actors.zoho import entities as mappings
-from tds_runtime import runs, sql
+from tds_runtime import audit, runs, sql
 from tds_runtime.cli import Ended, Exit, Output, Session
 from tds_runtime.database import Database
 from tds_runtime.runs import Kind, Run
@@ -61,6 +61,11 @@ def register(app: App, session: Session[Config]) -> None:
             await _somebody_works(database)
             async with database.transaction() as connection:
                 run_id = await runs.request(connection, entity, kind, session.operator, args=args)
+                if not plan:
+                    detail = {"kind": kind, **args}
+                    await audit.note(
+                        connection, session.operator, "run.request", entity=entity, run_id=run_id, detail=detail
+                    )
             run = await _ended(session.output, database, run_id) if wait else await _read(database, run_id)
         (_report_plan if plan else _report)(session.output, run, json=json)
         return Exit.FAILED if _failed(run) else Exit.OK

@@ -10,7 +10,7 @@ from typing import Literal
 import asyncpg
 from cyclopts import App
 
-from tds_runtime import sql
+from tds_runtime import audit, sql
 from tds_runtime.cli import Ended, Exit, Session
 from tds_runtime.cli.session import C
 from tds_runtime.database import Database
@@ -40,6 +40,8 @@ def register(app: App, session: Session[C]) -> None:
         async with session.database(settings.database) as database:
             digest = hashlib.sha256(value.encode()).digest()
             await _store(database, name, digest, role, session.operator, until)
+            detail = {"name": name, "role": role, "expires_at": until}
+            await audit.note(database, session.operator, "token.create", detail=detail)
         if json:
             session.output.data({"token": value, "name": name, "role": role, "expires_at": until})
         else:
@@ -72,8 +74,9 @@ def register(app: App, session: Session[C]) -> None:
         settings = session.load().value
         async with session.database(settings.database) as database:
             gone = await database.fetchval(sql.load("token/revoke", package="actors"), name)
-        if gone is None:
-            raise Ended(f"there is no token named {name}.", Exit.NOT_FOUND)
+            if gone is None:
+                raise Ended(f"there is no token named {name}.", Exit.NOT_FOUND)
+            await audit.note(database, session.operator, "token.revoke", detail={"name": name})
         session.output.note(f"{name} is revoked.")
 
 

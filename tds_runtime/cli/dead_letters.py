@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from cyclopts import App
 
+from tds_runtime import audit
 from tds_runtime.cli.output import Ended, Exit, Output
 from tds_runtime.cli.queue import opened
 from tds_runtime.cli.session import C, Session
@@ -76,6 +77,7 @@ def _add_retry(letters: App, session: Session[C]) -> None:
             chosen,
             lambda queue: queue.retry_dead(chosen, by=session.operator, limit=_PORTION),
             dry_run=dry_run,
+            action="dead_letter.retry",
         )
         _report(session.output, "retried", moved, ids, dry_run=dry_run, json=json)
 
@@ -110,9 +112,10 @@ def _add_discard(letters: App, session: Session[C]) -> None:
             return queue.discard_dead(chosen, by=session.operator, note=note, limit=_PORTION)
 
         if not dry_run:
-            count = await _moved(session, chosen, discard_some, dry_run=True)
+            count = await _moved(session, chosen, discard_some, dry_run=True, action="")
             session.output.confirm(f"Discard {count} dead letters?", yes=yes)
-        moved = await _moved(session, chosen, discard_some, dry_run=dry_run)
+        action = "dead_letter.discard"
+        moved = await _moved(session, chosen, discard_some, dry_run=dry_run, action=action, reason=note)
         _report(session.output, "discarded", moved, ids, dry_run=dry_run, json=json)
 
 
@@ -127,9 +130,15 @@ def _chosen(ids: tuple[int, ...], entity: str, error: str) -> Selection:
 
 
 async def _moved(
-    session: Session[C], chosen: Selection, move: Callable[[Queue], Awaitable[int]], *, dry_run: bool
+    session: Session[C],
+    chosen: Selection,
+    move: Callable[[Queue], Awaitable[int]],
+    *,
+    dry_run: bool,
+    action: str,
+    reason: str = "",
 ) -> int:
-    """Move all that is chosen, a portion at a time, and return how many; only count them in a dry run."""
+    """Move all that is chosen, a portion at a time, note the action and return how many; only count in a dry run."""
     settings = session.load().value
     async with session.database(settings.database) as database:
         queue = opened(session, database)
@@ -139,6 +148,9 @@ async def _moved(
         while portion == _PORTION:
             portion = await move(queue)
             total += portion
+        if total:
+            entity, detail = chosen.entity_type or "", {"selection": chosen, "moved": total}
+            await audit.note(database, session.operator, action, reason=reason, entity=entity, detail=detail)
         return total
 
 

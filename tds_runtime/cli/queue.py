@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from cyclopts import App
 
-from tds_runtime import sql
+from tds_runtime import audit, sql
 from tds_runtime.cli.output import Ended, Exit, Output
 from tds_runtime.cli.session import C, Session, duration
 from tds_runtime.cli.status import Entity, print_entities
@@ -58,6 +58,8 @@ def _add_pause(queue: App, session: Session[C]) -> None:
         until = datetime.now(UTC) + timedelta(seconds=duration(lasting)) if lasting else None
         async with session.database(settings.database) as database:
             await opened(session, database).pause(entity, by=session.operator, reason=reason, until=until)
+            detail = {"until": until}
+            await audit.note(database, session.operator, "queue.pause", reason=reason, entity=entity, detail=detail)
         session.output.note(f"{entity} is paused.")
 
     @queue.command
@@ -71,6 +73,7 @@ def _add_pause(queue: App, session: Session[C]) -> None:
         async with session.database(settings.database) as database:
             if not await opened(session, database).resume(entity):
                 raise Ended(f"{entity} is not paused.", Exit.NOT_FOUND)
+            await audit.note(database, session.operator, "queue.resume", entity=entity)
         session.output.note(f"{entity} goes on.")
 
 
@@ -92,7 +95,8 @@ def _add_cancel(queue: App, session: Session[C]) -> None:
         def cancel_some(tasks: Queue) -> Awaitable[int]:
             return tasks.cancel(chosen, by=session.operator, reason=reason, limit=_PORTION)
 
-        _report(session.output, "cancelled", await _moved(session, cancel_some), json=json)
+        moved = await _moved(session, chosen, cancel_some, action="queue.cancel", reason=reason)
+        _report(session.output, "cancelled", moved, json=json)
 
 
 def _add_snooze(queue: App, session: Session[C]) -> None:
@@ -112,7 +116,8 @@ def _add_snooze(queue: App, session: Session[C]) -> None:
         def snooze_some(tasks: Queue) -> Awaitable[int]:
             return tasks.put_off(chosen, until, by=session.operator, reason=reason)
 
-        _report(session.output, "snoozed", await _moved(session, snooze_some), json=json)
+        moved = await _moved(session, chosen, snooze_some, action="queue.snooze", reason=reason)
+        _report(session.output, "snoozed", moved, json=json)
 
 
 def _chosen(ids: tuple[int, ...], entity: str) -> Selection:
@@ -121,8 +126,10 @@ def _chosen(ids: tuple[int, ...], entity: str) -> Selection:
     return Selection(ids=ids or None, entity_type=entity or None)
 
 
-async def _moved(session: Session[C], move: Callable[[Queue], Awaitable[int]]) -> int:
-    """Move all that is chosen, a portion at a time, and return how many."""
+async def _moved(
+    session: Session[C], chosen: Selection, move: Callable[[Queue], Awaitable[int]], *, action: str, reason: str
+) -> int:
+    """Move all that is chosen, a portion at a time, note the action and return how many."""
     settings = session.load().value
     async with session.database(settings.database) as database:
         tasks = opened(session, database)
@@ -130,6 +137,9 @@ async def _moved(session: Session[C], move: Callable[[Queue], Awaitable[int]]) -
         while portion == _PORTION:
             portion = await move(tasks)
             total += portion
+        if total:
+            entity, detail = chosen.entity_type or "", {"selection": chosen, "moved": total}
+            await audit.note(database, session.operator, action, reason=reason, entity=entity, detail=detail)
         return total
 
 

@@ -181,6 +181,36 @@ async def test_dead_letters_are_discarded_with_a_note(line: Line, queue: Queue) 
     assert {tuple(row) for row in rows} == {("discarded", "tester", "test data")}
 
 
+async def test_what_is_typed_is_on_record(line: Line, queue: Queue) -> None:
+    """Each verb that acts leaves who, what and why in the audit trail; one that found nothing to do leaves nothing."""
+    await Node(queue.database, boot_id="other").renew()
+    await bury(queue, "1", "2")
+    await enqueue(queue, "3", "4")
+    acts = {
+        "queue.pause": ("queue", "pause", "product", "--reason", "late"),
+        "queue.resume": ("queue", "resume", "product"),
+        "queue.snooze": ("queue", "snooze", "--entity", "product", "--lasting", "1h", "--reason", "late"),
+        "queue.cancel": ("queue", "cancel", "--entity", "product", "--reason", "wrong", "--yes"),
+        "dead_letter.retry": ("dlq", "retry", "1"),
+        "dead_letter.discard": ("dlq", "discard", "2", "--note", "wrong", "--yes"),
+        "schedule.pause": ("schedule", "pause", "yearly", "--reason", "late"),
+        "schedule.resume": ("schedule", "resume", "yearly"),
+        "schedule.run": ("schedule", "run", "yearly"),
+        "schedule.backfill": ("schedule", "backfill", "yearly", "--since", "2026-01-01"),
+        "run.request": ("sync", "user", "--no-wait"),
+        "inbox.replay": ("inbox", "replay", "1"),
+        "token.create": ("token", "create", "--name", "desk"),
+        "token.revoke": ("token", "revoke", "desk"),
+    }
+    for words in acts.values():
+        assert await line(*words) == 0, line.notes
+    assert await line("queue", "resume", "product") == 4
+    rows = await queue.database.fetch("SELECT action, actor, reason FROM tds_audit_trail WHERE actor <> 'tds-runtime'")
+    assert [row["action"] for row in rows] == list(acts)
+    assert {row["actor"] for row in rows} == {"tester"}
+    assert [row["reason"] for row in rows if row["reason"]] == ["late", "late", "wrong", "wrong", "late"]
+
+
 # --- schema and entities
 
 
