@@ -20,9 +20,14 @@ async def note(
     entity: str = "",
     record: str = "",
     run_id: int | None = None,
+    correlation_id: str | None = None,
     detail: object = None,
 ) -> None:
-    """Write the row; `action` is noun.verb, `detail` what it was done to beyond the named columns."""
+    """Write the row; `action` is noun.verb, `detail` what it was done to beyond the named columns.
+
+    `correlation_id` is that of the message at hand where none is given.
+    """
+    correlation = CORRELATION.get() if correlation_id is None else correlation_id
     after = None if detail is None else _encode(detail).decode()
-    values = (action, actor, reason, entity, record, run_id, CORRELATION.get(), after)
+    values = (action, actor, reason, entity, record, run_id, correlation, after)
     await connection.execute(sql.load("audit/note"), *values)

@@ -21,7 +21,11 @@ def register(app: App, session: Session[C]) -> None:
     """Add `token` to the command line."""
     token = App(name="token", help="Bearer tokens of the HTTP API.")
     app.command(token)
+    for add in (_add_create, _add_list, _add_revoke):
+        add(token, session)
 
+
+def _add_create(token: App, session: Session[C]) -> None:
     @token.command
     async def create(
         *, name: str, role: Literal["viewer", "operator"] = "viewer", expires: str = "", json: bool = False
@@ -48,6 +52,8 @@ def register(app: App, session: Session[C]) -> None:
             session.output.line(value)
             session.output.note(f"Shown this once. Authorization: Bearer TOKEN ({role})")
 
+
+def _add_list(token: App, session: Session[C]) -> None:
     @token.command(name="list")
     async def list_(*, json: bool = False) -> None:
         """Show the tokens that work, without themselves.
@@ -64,6 +70,8 @@ def register(app: App, session: Session[C]) -> None:
             columns = ("name", "role", "created_at", "created_by", "expires_at")
             session.output.table(columns, [[row[column] for column in columns] for row in rows])
 
+
+def _add_revoke(token: App, session: Session[C]) -> None:
     @token.command
     async def revoke(name: str, /) -> None:
         """Make a token worthless at once.

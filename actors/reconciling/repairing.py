@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-import msgspec
 from msgspec.structs import replace
 
 from actors.pulling import sift
@@ -17,7 +16,7 @@ from actors.pulling.sift import Asked
 from actors.reconciling.desk import Desk
 from actors.reconciling.judging import Record
 from actors.zoho.entities import Entity, Source
-from tds_runtime import records, sql
+from tds_runtime import audit, records, sql
 from tds_runtime.database import Connection
 from tds_runtime.task import FULL, Change
 
@@ -99,5 +98,12 @@ async def _enqueue(desk: Desk, entity: Entity, changes: Sequence[Change], unknow
 async def _note(connection: Connection, desk: Desk, entity: Entity, changes: Sequence[Change]) -> None:
     report = desk.report
     detail = {"report_id": report.id, "tasks": len(changes), "records": [one.source_entity_id for one in changes[:100]]}
-    values = ("reconciliation.repair", report.requested_by, report.reason, entity.name, "", None, report.correlation_id)
-    await connection.execute(sql.load("audit/note", package="actors"), *values, msgspec.json.encode(detail).decode())
+    await audit.note(
+        connection,
+        report.requested_by,
+        "reconciliation.repair",
+        reason=report.reason,
+        entity=entity.name,
+        correlation_id=report.correlation_id,
+        detail=detail,
+    )
