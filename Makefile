@@ -7,6 +7,8 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet install --con
 # Half of the tests wait for Postgres, so a few more workers than cores keep both busy.
 WORKERS ?= 3
 ARGS    ?=
+# A test run starts hundreds of processes; where this is set to something, each of them compiles all sources anew.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo run test check bench faults format clean

@@ -436,6 +436,7 @@ async def test_a_restart_by_hand_ends_with_the_supervisor_that_does_not_do_it():
     nested = Supervisor("nested", children=[first, second], auto_shutdown="any_significant", restart="transient")
     async with run(tree(nested)) as runtime:
         await second.ref.tell(Work(5))
+        await anyio.wait_all_tasks_blocked()  # it holds its work, which it may finish before the supervisor ends
         await first.ref.tell(Crash())
         await anyio.wait_all_tasks_blocked()
         with pytest.raises(NotRunning, match="tree/nested ended"), anyio.fail_after(60):
