@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
-from fixtures.works import MAPPINGS
+from fixtures.shipped import SHIPPED
 from msgspec.structs import replace
 from trio.testing import MockClock
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 URL = "http://127.0.0.1:8010"
 MORNING = 1_772_430_000.0  # in the organisation's zone two hours after a midnight, in the middle of a minute
-SOURCE = MAPPINGS["invoice"].sources[0]
+SOURCE = SHIPPED["invoice"].sources[0]
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ async def fetch(client: Client, ids: list[str]) -> None:
 
 
 async def listed(client: Client) -> list[str]:
-    entity = MAPPINGS["invoice"]
+    entity = SHIPPED["invoice"]
     async with client.pages(SOURCE, lambda body: entity.read_page(SOURCE, body), bulk=True) as listing:
         return [row.id async for leaf in listing for row in leaf.page.rows]
 
@@ -157,7 +157,7 @@ async def test_ordered_hours_are_waited_out_and_not_more() -> None:
         assert caught.value.until is not None
         assert caught.value.until.timestamp() == pytest.approx(wall() + 3600, abs=2)
         with pytest.raises(RateLimited):
-            await client.count(MAPPINGS["product"].sources[0])
+            await client.count(SHIPPED["product"].sources[0])
         assert source.limits.refused == 1
         await anyio.sleep(3601)
         assert await client.count(SOURCE) == 1200

@@ -5,16 +5,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from fixtures.shipped import SHIPPED
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.zoho import entities, payload
+from actors.zoho import payload
 from actors.zoho.documents import RecordInvalid
 from actors.zoho.entities import Entity
 from actors.zoho.payload import Malformed
 from actors.zoho.reading import Reader
 
-MAPPED = entities.load(Path(__file__).parents[1] / "config" / "entities")
 SAMPLES = Path(__file__).parent / "samples"
 DETAILS = {
     "bill": "bill_detail",
@@ -38,7 +38,7 @@ STRANGE = st.recursive(
 def record(name: str) -> dict[str, Any]:
     """The record inside the recorded detail."""
     answer = msgspec.json.decode((SAMPLES / f"{DETAILS[name]}.json").read_bytes())
-    found: dict[str, Any] = answer[MAPPED[name].source("customer").detail_key]
+    found: dict[str, Any] = answer[SHIPPED[name].source("customer").detail_key]
     return found
 
 
@@ -54,7 +54,7 @@ def mapped(entity: Entity, document: Any) -> Any:
 @given(data=st.data())
 def test_what_is_read_maps_as_the_whole_does(name: str, data: st.DataObject) -> None:
     """With any keys changed, left out or added, known ones or not, a document maps just as when all of it is read."""
-    entity, document = MAPPED[name], record(name)
+    entity, document = SHIPPED[name], record(name)
     reader = Reader(entity.mapping)
     reader.read(msgspec.json.encode(document))
     keys = st.sampled_from(sorted(document)) | st.sampled_from(["cf_new", "total_formatted", "nobody_knows"])
@@ -70,7 +70,7 @@ def test_what_is_read_maps_as_the_whole_does(name: str, data: st.DataObject) -> 
 @pytest.mark.parametrize("name", DETAILS)
 def test_only_what_is_wanted_is_read(name: str) -> None:
     """Once a source is known, its records come with a part of their keys."""
-    reader, body = Reader(MAPPED[name].mapping), msgspec.json.encode(record(name))
+    reader, body = Reader(SHIPPED[name].mapping), msgspec.json.encode(record(name))
     first, second = reader.read(body), reader.read(body)
     assert second.keys() < first.keys()
     assert all(second[key] == first[key] for key in second if not isinstance(second[key], list | dict))
@@ -78,14 +78,14 @@ def test_only_what_is_wanted_is_read(name: str) -> None:
 
 def test_rows_inside_are_read_by_their_columns() -> None:
     """A line of a document keeps its mapped keys only."""
-    reader, body = Reader(MAPPED["invoice"].mapping), msgspec.json.encode(record("invoice"))
+    reader, body = Reader(SHIPPED["invoice"].mapping), msgspec.json.encode(record("invoice"))
     first, second = reader.read(body)["line_items"], reader.read(body)["line_items"]
     assert [line.keys() < whole.keys() for line, whole in zip(second, first, strict=True)] == [True] * len(first)
 
 
 def test_keys_of_a_pattern_are_learnt() -> None:
     """A key that only a pattern knows costs one record its speed, not all; its value is kept where it is wanted."""
-    reader, document = Reader(MAPPED["product"].mapping), record("product")
+    reader, document = Reader(SHIPPED["product"].mapping), record("product")
     reader.read(msgspec.json.encode(document))
     more = msgspec.json.encode(document | {"cf_shade": "red", "rate_formatted": "1"})
     reader.read(more)
@@ -99,7 +99,7 @@ def test_keys_of_a_pattern_are_learnt() -> None:
 )
 def test_what_is_no_document_is_said(body: bytes) -> None:
     """Bytes that are no document are refused, whatever was read before."""
-    reader = Reader(MAPPED["invoice"].mapping)
+    reader = Reader(SHIPPED["invoice"].mapping)
     reader.read(msgspec.json.encode(record("invoice")))
     with pytest.raises(Malformed):
         reader.read(body)
@@ -108,6 +108,6 @@ def test_what_is_no_document_is_said(body: bytes) -> None:
 @pytest.mark.parametrize("body", [b"[]", b"1", b"null"])
 def test_what_is_no_object_is_left_to_who_asked(body: bytes) -> None:
     """A document that is no object is read as it is."""
-    reader = Reader(MAPPED["invoice"].mapping)
+    reader = Reader(SHIPPED["invoice"].mapping)
     reader.read(msgspec.json.encode(record("invoice")))
     assert reader.read(body) == msgspec.json.decode(body)

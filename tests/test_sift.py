@@ -1,24 +1,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.shipped import SHIPPED
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.pulling import sift
 from actors.pulling.listings import Place, _ends_before, stamp
 from actors.pulling.sift import Asked
-from actors.zoho import entities
 from actors.zoho.listing import Leaf
 from actors.zoho.pages import Page, Row
 from tds_runtime.records import State
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-MAPPED = entities.load(Path(__file__).parents[1] / "config" / "entities")
-PRODUCT, INVOICE, BRANCH = MAPPED["product"], MAPPED["invoice"], MAPPED["branch"]
+PRODUCT, INVOICE, BRANCH = SHIPPED["product"], SHIPPED["invoice"], SHIPPED["branch"]
 ASKED = Asked(run_id=7, priority=30, correlation_id="c", observed_at=NOON)
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
+from fixtures.shipped import SHIPPED
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.reconciling.tally import LONGEST_VALUE, MOST_COLUMNS, Finding, Tally, of_counts
-from actors.zoho import entities
 from actors.zoho.matching import Difference, Row
 
-PRODUCT = entities.load(Path(__file__).parents[1] / "config" / "entities")["product"]
+PRODUCT = SHIPPED["product"]
 NAMES = [field.name for field in PRODUCT.target.fields]
 RECORDS = st.dictionaries(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=5),

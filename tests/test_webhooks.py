@@ -11,11 +11,11 @@ import anyio
 import httpx2
 import msgspec
 import pytest
+from fixtures.shipped import SHIPPED
 from starlette.applications import Starlette
 
 from actors import webhooks
 from actors.webhooks import Options
-from actors.zoho import entities
 from actors.zoho.naming import Names, kinds
 from actors.zoho.signature import sign
 from tds_runtime import problem
@@ -46,7 +46,7 @@ SEGMENTS = [
     ("branches", "branch"),
     ("returns", "sales_return"),
 ]
-NAMES = Names(kinds(entities.load(ROOT.parent / "config" / "entities")))
+NAMES = Names(kinds(SHIPPED))
 ITEM = {"item": {"item_id": "5260000000000010001", "last_modified_time": "2026-01-15T14:32:08+0300"}}
 
 

@@ -18,7 +18,8 @@ import anyio
 from faults.fact import Fact
 from faults.place import Place
 from fixtures.sandbox import Sandbox, running_sandbox
-from fixtures.works import MAPPINGS, Works
+from fixtures.shipped import SHIPPED
+from fixtures.works import Works
 from msgspec import Struct
 from starlette.applications import Starlette
 
@@ -274,7 +275,7 @@ async def _door(works: Works, sandbox: Sandbox) -> AsyncIterator[None]:
     writing = intake.writer(database=works.database, on_stored=works.stored)
     routes = webhooks.routes(
         writing.ref,
-        naming.Names(naming.kinds(MAPPINGS)),
+        naming.Names(naming.kinds(SHIPPED)),
         webhooks.Options(secrets=(Secret(sandbox.announced.webhook_secret),)),
         Metrics(),
     )

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 from fixtures.moments import a_moment
 from fixtures.sandbox import Sandbox
-from fixtures.works import MAPPINGS, Works
+from fixtures.shipped import SHIPPED
+from fixtures.works import Works
 from starlette.applications import Starlette
 
 from actors import webhooks
@@ -97,7 +98,7 @@ def plain(body: bytes) -> dict[str, str]:
 @pytest.mark.parametrize("shape", ["json", "jsonstring", "form", "unknown keys"])
 async def test_every_shape_becomes_the_record(database: Database, sandbox: Sandbox, entity: str, shape: str) -> None:
     """Default payload, JSONString and plain fields end in the same row and lines; unknown keys harm nothing."""
-    record, mapping = first(sandbox, entity), MAPPINGS[entity]
+    record, mapping = first(sandbox, entity), SHIPPED[entity]
     body, content_type = snapshot(sandbox, entity, record), JSON
     if shape == "unknown keys":
         [(key, document)] = msgspec.json.decode(body).items()
@@ -133,11 +134,11 @@ async def test_what_the_source_cannot_deliver_is_taken_from_others(
     database: Database, sandbox: Sandbox, segment: str, entity: str, key: str
 ) -> None:
     """Users, price lists and branches have no webhooks at the source; a delivery on their route is applied."""
-    document = sandbox.truth(entity, "detail" if MAPPINGS[entity].can_refetch else "list")[0]
+    document = sandbox.truth(entity, "detail" if SHIPPED[entity].can_refetch else "list")[0]
     async with site(database, sandbox, entity) as place:
         await place.told(f"/api/tds/webhooks/{segment}", {key: document})
         assert await place.works.column("SELECT outcome FROM tds_sync_queue") == ["applied"]
-        target = MAPPINGS[entity].mapping.target
+        target = SHIPPED[entity].mapping.target
         [found] = await place.works.column(f"SELECT {target.id_column} FROM {target.table}")
         assert found in map(str, document.values())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from fixtures.line import Line
+from fixtures.shipped import SHIPPED
 
 from actors.zoho import entities, rows, tables
 from actors.zoho.entities import Entity
@@ -148,7 +149,7 @@ async def test_domains_are_looked_through(database: Database, tmp_path: Path) ->
 
 async def test_the_tables_that_the_daemon_makes_fit(database: Database) -> None:
     """Nothing is wrong with the default tables of the thirteen."""
-    shipped = entities.load(Path(__file__).parents[2] / "config" / "entities")
+    shipped = SHIPPED
     async with database.transaction() as connection:
         await tables.create_missing(connection, shipped.tables)
         assert await tables.misfits(connection, shipped.tables) == ()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from fixtures.shipped import SHIPPED
 
 from actors.healer import Healer, Options, Premises, Retention
 from actors.healing import letters
-from actors.zoho import absent, entities
+from actors.zoho import absent
 from actors.zoho.transport import STARVED, Transport
 from tds_runtime import migrate
 from tds_runtime.database import Database
@@ -21,8 +21,6 @@ from tds_runtime.values import Duration
 
 pytestmark = pytest.mark.anyio
 
-ENTITIES = entities.load(Path(__file__).parents[2] / "config" / "entities")
-
 
 async def whole() -> bool:
     return False
@@ -30,7 +28,7 @@ async def whole() -> bool:
 
 def healer(database: Database, *, fingerprints: dict[str, str] | None = None, options: Options | None = None) -> Healer:
     """A healer of all entities."""
-    premises = Premises(entities=ENTITIES, fingerprints=fingerprints or {}, graces={}, mend=whole)
+    premises = Premises(entities=SHIPPED, fingerprints=fingerprints or {}, graces={}, mend=whole)
     return Healer(
         database,
         Queue(database, boot_id="test"),
@@ -44,7 +42,7 @@ def healer(database: Database, *, fingerprints: dict[str, str] | None = None, op
 @pytest.fixture
 async def tables(database: Database) -> Database:
     """A database with the default target tables."""
-    await migrate.apply(database, statements=absent.statements(ENTITIES.tables))
+    await migrate.apply(database, statements=absent.statements(SHIPPED.tables))
     return database
 
 
@@ -113,12 +111,12 @@ async def test_changes_count_towards_the_three_attempts_and_the_hundred_a_round(
 
 def test_a_fingerprint_is_of_mapping_settings_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in every process; another one for other settings and another version."""
-    before = letters.fingerprints(ENTITIES, {"a": 1, "b": 2})
-    assert before == letters.fingerprints(ENTITIES, {"b": 2, "a": 1})
-    assert len(set(before.values())) == len(ENTITIES)
-    assert not set(before.values()) & set(letters.fingerprints(ENTITIES, {"a": 2, "b": 2}).values())
+    before = letters.fingerprints(SHIPPED, {"a": 1, "b": 2})
+    assert before == letters.fingerprints(SHIPPED, {"b": 2, "a": 1})
+    assert len(set(before.values())) == len(SHIPPED)
+    assert not set(before.values()) & set(letters.fingerprints(SHIPPED, {"a": 2, "b": 2}).values())
     monkeypatch.setattr("importlib.metadata.version", lambda _: "99")
-    assert not set(before.values()) & set(letters.fingerprints(ENTITIES, {"a": 1, "b": 2}).values())
+    assert not set(before.values()) & set(letters.fingerprints(SHIPPED, {"a": 1, "b": 2}).values())
 
 
 # --- silence
@@ -222,7 +220,7 @@ async def test_a_pool_without_connections_is_rebuilt(database: Database) -> None
         Metrics(),
         options=Options(),
         retention=Retention(),
-        premises=Premises(entities=ENTITIES, fingerprints={}, graces={}, mend=transport.mend),
+        premises=Premises(entities=SHIPPED, fingerprints={}, graces={}, mend=transport.mend),
     )
     async with transport.opened():
         transport._http = broken = Starved()

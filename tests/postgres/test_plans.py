@@ -14,8 +14,9 @@ from typing import Any
 
 import anyio
 import pytest
+from fixtures.shipped import SHIPPED
 
-from actors.zoho import absent, entities
+from actors.zoho import absent
 from tds_runtime import migrate, sql
 from tds_runtime.columns import encoded, of_completions
 from tds_runtime.database import Connection, Database, Options
@@ -26,7 +27,6 @@ from tds_runtime.records import listed
 pytestmark = pytest.mark.anyio
 
 PROGRAMS = os.environ.get("TDS_TEST_PROGRAMS", "")
-MAPPINGS = entities.load(Path(__file__).parents[2] / "config" / "entities")
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SMALL = {"tds_pauses", "tds_nodes", "tds_finished_minutes", "tds_sync_cursors"}
 
@@ -169,7 +169,7 @@ def chosen_dsn(request: pytest.FixtureRequest) -> Iterator[str]:
 async def full(request: pytest.FixtureRequest, chosen_dsn: str, anyio_backend: str) -> AsyncIterator[Database]:
     """A database with tens of thousands of rows in every state, most of them waiting, or most of them in flight."""
     async with Database(Options(dsn=chosen_dsn)).opened() as database:
-        await migrate.apply(database, statements=absent.statements(MAPPINGS.tables))
+        await migrate.apply(database, statements=absent.statements(SHIPPED.tables))
         async with database.connection() as connection:
             await connection.execute(FILL.format(waiting=request.param))
         yield database
@@ -186,7 +186,7 @@ def of_targets() -> Mapping[str, tuple[str, tuple[Any, ...]]]:
     keys, pairs = [str(one) for one in IDS], ([str(one) for one in IDS], WORDS)
     found: dict[str, tuple[str, tuple[Any, ...]]] = {}
     for name in ("product", "invoice"):
-        target = MAPPINGS[name].target
+        target = SHIPPED[name].target
         found |= {f"{target.table} read": (target.read, (listed(keys),))}
         found |= {f"{target.table} upsert": (target.upsert, ("[]",) * len(target.names))}
         found |= {f"{target.table} compare": (target.compare, (keys, name))}

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from fixtures.comparing import QUICK, Comparing
 from fixtures.sandbox import Sandbox, running_sandbox
-from fixtures.works import MAPPINGS
+from fixtures.shipped import SHIPPED
 from msgspec.structs import replace
 
 from actors import reports, schedules
@@ -127,7 +127,7 @@ async def test_all_thirteen_entities_are_compared_and_repaired(database: Databas
 
 async def test_the_erps_own_columns_do_not_count(database: Database, small: Sandbox) -> None:
     """An edit of a column with `owner = "local"` is no difference and survives a repair."""
-    shipped = MAPPINGS["product"].mapping
+    shipped = SHIPPED["product"].mapping
     own = replace(shipped.columns["description"], owner="local")
     entity = Entity("product", replace(shipped, columns={**shipped.columns, "description": own}))
     works = Comparing(database, small, mappings=Entities([entity]))
@@ -275,7 +275,7 @@ async def test_counts_alone_cost_a_call_a_source(database: Database, small: Sand
         assert results["user"].match_percentage == 96.0
         assert {name for name, one in results.items() if one.match_percentage < 100} == {"user"}
         calls = sum(count for call, count in small.calls().items() if "oauth" not in call)
-        assert calls == sum(len(entity.sources) for entity in MAPPINGS)
+        assert calls == sum(len(entity.sources) for entity in SHIPPED)
 
 
 class Scarce:
