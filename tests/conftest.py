@@ -22,13 +22,16 @@ settings.load_profile("shared")
 
 # Measuring makes Python more than twice as slow. What these run as processes, under load or thousands of times, the
 # other tests call directly, or in the one sandbox of the session.
-UNMEASURED = ("daemon", "faults", "simulation", "test_facts.py", "test_sandbox_third_parties.py")
+UNMEASURED = {
+    "daemon", "faults", "simulation", "test_facts.py", "test_sandbox_third_parties.py", "test_pull.py",
+    "test_conservation.py", "test_crash.py", "test_order.py", "test_planned.py",
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Take the long ones out of the measuring of coverage; a single test does the same by the marker `no_cover`."""
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in UNMEASURED:
+        if UNMEASURED.intersection(item.path.relative_to(Path(__file__).parent).parts):
             item.add_marker(pytest.mark.no_cover)
 
 

@@ -13,12 +13,14 @@ async def test_a_black_hole_is_waited_out(ground: Place) -> None:
     assert fact.passed, fact.figures
 
 
+@pytest.mark.campaign
 async def test_bytes_one_by_one_are_slow_and_nothing_else(ground: Place) -> None:
     """Everything is acknowledged and applied over a link that passes one byte at a time."""
     fact = await trickled(ground, deliveries=200)
     assert fact.passed, fact.figures
 
 
+@pytest.mark.campaign
 async def test_resets_of_every_connection_are_survived(ground: Place) -> None:
     """A reset at every 15th round trip: nothing lost, one effect each, nobody restarts, nothing leaks."""
     fact = await reset_often(ground, every=15, resets=60)

@@ -20,6 +20,7 @@ def test_a_day_has_all_slots_of_the_defaults() -> None:
     assert found[-1].at < begin + timedelta(days=1)
 
 
+@pytest.mark.campaign
 async def test_an_hour_of_the_free_plan(ground: Place) -> None:
     """A first hour with a thousand calls a day: history is refused where it does not fit, and nothing is refused us."""
     fact = await calls_of_a_day(ground, plans=("free",), days=1, hours=1.1)

@@ -7,6 +7,7 @@ from faults.place import Place
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.campaign
 async def test_what_a_killed_neighbour_held_is_finished_within_two_leases(ground: Place) -> None:
     """SIGKILL with tasks in hand: the other finishes them, each slot has one outcome, no effect is doubled."""
     fact = await neighbour_killed(ground, seconds=6)

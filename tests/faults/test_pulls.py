@@ -8,6 +8,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.timeout(600)  # under coverage, on a slow and busy machine
+@pytest.mark.campaign
 async def test_a_pull_survives_at_every_round_trip(ground: Place) -> None:
     """Its connection reset within each round trip, a full run ends by itself: every row right, one effect an edit."""
     fact = await pull_sweep(ground, actions=("reset",), points=("sent",))
@@ -25,6 +26,7 @@ async def test_a_pull_survives_the_end_of_its_daemon(ground: Place) -> None:
 
 
 @pytest.mark.timeout(600)  # the same
+@pytest.mark.campaign
 async def test_the_sweep_notices_a_place_that_is_kept_apart(ground: Place) -> None:
     """A daemon that commits where it goes on before what it found there loses a page, and that is seen."""
     fact = await pull_sweep(

@@ -7,6 +7,7 @@ from faults.standby import obstacle, standby_gone, standby_takes_over
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "a standby can be made")]
 
 
+@pytest.mark.campaign
 async def test_nothing_is_acknowledged_that_is_on_no_standby(ground: Place) -> None:
     """With the standby gone there is no 2xx, for repeats and for commits whose wait is cancelled neither."""
     fact = await standby_gone(ground, seconds=5)
