@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -207,13 +208,17 @@ def _resident(pid: int) -> int:
 
 
 def _memory(soak: Soak) -> dict[str, float]:
-    """The line through the resident memory of what came after the first fifth."""
-    warm = [moment for moment in soak.moments if moment.done >= soak.tasks / 5]
+    """Lines through the resident memory after the first fifth and in the second half, and its middle in each tenth."""
+    warm = [(one.done, one.resident) for one in soak.moments if one.done >= soak.tasks / 5]
+    late = [(done, resident) for done, resident in warm if done >= soak.tasks / 2]
+    tenths: dict[int, list[int]] = {}
+    for one in soak.moments:
+        tenths.setdefault(min(one.done * SLICES // soak.tasks, SLICES - 1) + 1, []).append(one.resident)
     return {
-        "slope_bytes_per_100k": _slope([(one.done, one.resident) for one in warm]) * 100_000,
-        "resident_mb_first": warm[0].resident / 1e6,
-        "resident_mb_last": warm[-1].resident / 1e6,
+        "slope_bytes_per_100k": _slope(warm) * 100_000,
+        "slope_of_second_half": _slope(late) * 100_000,
         "resident_mb_most": max(one.resident for one in soak.moments) / 1e6,
+        **{f"resident_mb_{number}": median(seen) / 1e6 for number, seen in sorted(tenths.items())},
     }
 
 
