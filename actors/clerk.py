@@ -27,8 +27,8 @@ PORTION = 500
 ATTEMPTS = 3
 """A job whose owner ended this often without a portion is at fault itself."""
 
-POLL = 5.0
-"""Seconds between looks for jobs that another node, or nobody, was told of."""
+POLL = 60.0
+"""Seconds between looks for jobs that lost their owner. Who takes a request wakes the clerk of his own node."""
 
 log = logs.get("clerk")
 

@@ -49,7 +49,7 @@ def _servers() -> list[Path]:
 
 async def _suite(name: str, words: list[str], environment: Mapping[str, str]) -> Fact:
     began = time.monotonic()
-    arguments = ["-q", "-p", "no:cacheprovider", "--no-cov", "--timeout", "3600", *words]
+    arguments = ["-q", "-p", "no:cacheprovider", "--timeout", "3600", *words]
     done = await anyio.run_process(
         [sys.executable, "-m", "pytest", *arguments], check=False, cwd=ROOT, env={**os.environ, **environment}
     )
