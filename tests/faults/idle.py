@@ -21,7 +21,7 @@ COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 
 
 async def idle(place: Place, *, seconds: float) -> Fact:
-    """Beside heartbeats one poll a second, and looks of a quarter of a minute or more that together ask less than that."""
+    """Beside heartbeats one poll a second, and looks a quarter of a minute apart that together ask less than that."""
     began = time.monotonic()
     dsn = await place.database()
     await execute(place.dsn("postgres"), f"ALTER DATABASE {urlsplit(dsn).path.strip('/')} SET log_statement = 'all'")
