@@ -26,13 +26,15 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("a warning comes before what is critical")
 
 
-def judge(*, pending: int, dead_letters: int, success_rate: float, thresholds: Thresholds) -> Status:
-    """The worst thing that holds; `success_rate` in percent."""
+def judge(
+    *, pending: int, dead_letters: int, success_rate: float, thresholds: Thresholds, source_down: bool = False
+) -> Status:
+    """The worst thing that holds; `success_rate` in percent, `source_down` while nothing can be asked of a source."""
     if dead_letters > thresholds.dlq_critical or pending > thresholds.queue_critical:
         return "critical"
     if dead_letters > thresholds.dlq_warning or pending > thresholds.queue_warning:
         return "warning"
-    return "degraded" if success_rate < LOWEST_SUCCESS else "healthy"
+    return "degraded" if source_down or success_rate < LOWEST_SUCCESS else "healthy"
 
 
 def success_rate(*, completed: int, dead_lettered: int) -> float:

@@ -53,13 +53,14 @@ class Figures(Struct, frozen=True, kw_only=True):
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """The whole report."""
+    """The whole report; `sources_down` are those that take no calls now: what comes meanwhile waits in the queue."""
 
     status: Status
     timestamp: datetime
     queue: QueueCounts
     metrics: Figures
     thresholds: Thresholds
+    sources_down: tuple[str, ...]
 
 
 class Deliveries(Struct, frozen=True, kw_only=True):
@@ -196,7 +197,9 @@ async def health(services: Services) -> Health:
             dead_letters=tasks.dead_letter,
             success_rate=rate,
             thresholds=services.thresholds,
+            source_down=bool(day["sources_down"]),
         ),
+        sources_down=tuple(day["sources_down"]),
         timestamp=_now(),
         queue=QueueCounts(
             pending=tasks.pending,

@@ -40,7 +40,7 @@ GOLDEN: dict[str, set[str]] = {
         "status", "timestamp", "queue", "metrics", "thresholds", "entities", "runs_24h", "webhooks_received_24h",
         "resources", "components", "service_levels",
     },
-    f"{BFF}/health": {"status", "timestamp", "queue", "metrics", "thresholds"},
+    f"{BFF}/health": {"status", "timestamp", "queue", "metrics", "thresholds", "sources_down"},
     f"{BFF}/health/complete": {
         "status", "timestamp", "queue", "metrics", "thresholds", "components", "service_levels_missed",
     },

@@ -31,6 +31,20 @@ async def test_a_breaker_is_seen_and_closed(site: Site) -> None:
     assert [(row["action"], row["reason"]) for row in await site.audit()] == [("breaker.reset", "it is back")]
 
 
+async def test_a_source_that_is_down_degrades_health_and_nothing_else(site: Site) -> None:
+    """With its breaker open deliveries are taken all the same; health says which source; a channel is no source."""
+    shared = Shared(site.services.database)
+    await shared.ensure(["books", "channel:ops"])
+    await shared.save_breaker("channel:ops", State(phase="open", failures=5, opened_at=1_800_000_000.0, reason="gone"))
+    assert (await site.get("/health", token=VIEWER)).json()["status"] == "healthy"
+    await shared.save_breaker("books", State(phase="open", failures=5, opened_at=1_800_000_000.0, reason="timeouts"))
+    site = Site(site.services, site.tree, site.writer, site.woken)  # a report is kept for a second
+    found = (await site.get("/health", token=VIEWER)).json()
+    assert (found["status"], found["sources_down"]) == ("degraded", ["books"])
+    assert (await site.get("/health")).status_code == 200
+    assert (await site.get("/readyz")).json()["status"] == "ready"
+
+
 async def test_stock_is_pulled_whole_or_for_a_few_items(site: Site) -> None:
     """All of it is a run; a few items are tasks of their own, each once; the figures of the day follow."""
     database = site.services.database
