@@ -66,8 +66,8 @@ async def alerter(
             ctx.beat()
             with anyio.move_on_after(LISTEN):
                 await ctx.stopping.wait()
-        await postman.finish(FINISH)
-        group.cancel_scope.cancel()  # a letter still under way stays in doubt, and says so when it is sent again
+        postman.close()  # a receiver may have got what is under way: without its end it would get that again
+        group.cancel_scope.deadline = anyio.current_time() + FINISH  # then it stays in doubt, and the next one says so
     with suppress(DatabaseGone):
         await leader.resign()
 

@@ -31,6 +31,8 @@ from tds_runtime.values import Duration
 STATUSES = ("pending", "processing", "failed", "dead_letter")
 AT_LEAST = 15.0
 """Seconds within which a minute's mark is tried again, however rarely all else is looked at."""
+LEVELS_EVERY = 300.0
+"""Seconds between two looks at the service levels: their windows are days, and each look counts through eight tables."""
 STATES = ("ready", "starting", "delayed", "quarantined", "stopping", "unstopped")
 
 
@@ -77,7 +79,7 @@ async def metrics_reporter(
         database, metrics, runtime, levels=levels, configuration=configuration, node=node, directory=directory
     )
     marks = Marks(database, writer, node)
-    stored_at = looked_at = -math.inf
+    stored_at = looked_at = judged_at = -math.inf
     tree = runtime()
     with nullcontext() if tree is None else tree.events() as events:
         while not ctx.stopping.is_set():
@@ -88,6 +90,9 @@ async def metrics_reporter(
             # Samples of a daemon that does not know its database yet would read as an outage.
             if now - stored_at >= options.store_every and database.state != "starting":
                 stored_at = now
+                if now - judged_at >= LEVELS_EVERY:
+                    judged_at = now
+                    await reporter.look_at_levels()
                 await reporter.keep()
             await marks.mark()
             await _pause(ctx, min(looked_at + options.every, now + AT_LEAST) - anyio.current_time(), metrics)
@@ -149,9 +154,22 @@ class Reporter:
             self._faults.follow(_heard(events))
         await self._faults.store(self._database, self._node)
 
+    async def look_at_levels(self) -> None:
+        """Show the levels that have a value; one that cannot be judged is neither met nor missed."""
+        try:
+            found = (await reading.report(self._database, self._levels)).levels
+        except DatabaseGone:
+            return
+        self._metrics.level.clear()
+        self._metrics.level_met.clear()
+        for level in found:
+            if level.value is not None:
+                self._metrics.level.labels(level.name).set(level.value)
+            if level.met is not None:
+                self._metrics.level_met.labels(level.name).set(level.met)
+
     async def keep(self) -> None:
         """Write what was seen to the log and to the database; without a database the log has to do."""
-        await self._look_at_levels()
         samples = self._metrics.samples()
         self._log.info("metrics.sampled", **summary(samples))
         columns = (
@@ -182,20 +200,6 @@ class Reporter:
             self._metrics.connections.labels(name, "used").set(pool.size - pool.idle)
             self._metrics.connections.labels(name, "idle").set(pool.idle)
             self._metrics.connections.labels(name, "free").set(pool.maximum - pool.size)
-
-    async def _look_at_levels(self) -> None:
-        """Show the levels that have a value; one that cannot be judged is neither met nor missed."""
-        try:
-            found = (await reading.report(self._database, self._levels)).levels
-        except DatabaseGone:
-            return
-        self._metrics.level.clear()
-        self._metrics.level_met.clear()
-        for level in found:
-            if level.value is not None:
-                self._metrics.level.labels(level.name).set(level.value)
-            if level.met is not None:
-                self._metrics.level_met.labels(level.name).set(level.met)
 
     def _look_at_tree(self, root: Snapshot) -> None:
         children = list(_walk(root))

@@ -20,8 +20,8 @@ pytest_plugins = [
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
-# Measuring makes Python more than twice as slow. What these run as processes, under load or thousands of times, the
-# other tests call directly, or in the one sandbox of the session.
+# Measuring makes Python about half as slow again, and more where it calls much. What these run as processes, under
+# load, thousands of times or over whole listings, the other tests call as well.
 UNMEASURED = {
     "daemon", "faults", "simulation", "test_facts.py", "test_sandbox_third_parties.py", "test_pull.py",
     "test_conservation.py", "test_crash.py", "test_order.py", "test_planned.py",

@@ -70,7 +70,6 @@ class Postman:
         self._random = random or Random()  # noqa: S311 - spreads retries, keeps no secret
         self._busy: set[str] = set()
         self._closing = False
-        self._idle = anyio.Event()
         self.breakers = {
             name: Breaker(f"{UPSTREAM}{name}", channel.breaker) for name, channel in channels.items()
         }  # fmt: skip
@@ -110,13 +109,9 @@ class Postman:
         async with anyio.create_task_group() as group:
             await self.send(group, now)
 
-    async def finish(self, within: float) -> None:
-        """Begin no other letter, and wait so many seconds for those on their way: a receiver may have got them."""
+    def close(self) -> None:
+        """Begin no other letter; those on their way come to their end."""
         self._closing = True
-        with anyio.move_on_after(within):
-            while self._busy:
-                self._idle = anyio.Event()
-                await self._idle.wait()
 
     async def tell_now(self, channel: str, letter: Letter, number: str) -> str:
         """One attempt beside the outbox; "" or why it failed."""
@@ -146,7 +141,6 @@ class Postman:
             self._log.warning("notification.in_doubt", channel=task.channel)
         finally:
             self._busy.discard(task.channel)
-            self._idle.set()
 
     async def _deliver(self, task: Task) -> Ending:
         channel = self._channels[task.channel]

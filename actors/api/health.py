@@ -42,7 +42,7 @@ class QueueCounts(Struct, frozen=True, kw_only=True):
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """Of the last 24 hours; `success_rate` in percent, `oldest_waiting_seconds` of now."""
+    """Of the last 24 hours, `success_rate` in percent; of now `oldest_waiting_seconds` and `sources_down`."""
 
     success_rate: float
     active_alerts: int
@@ -50,17 +50,17 @@ class Figures(Struct, frozen=True, kw_only=True):
     dead_lettered_24h: int
     webhooks_received_24h: int
     oldest_waiting_seconds: float
+    sources_down: tuple[str, ...]
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """The whole report; `sources_down` are those that take no calls now: what comes meanwhile waits in the queue."""
+    """The whole report."""
 
     status: Status
     timestamp: datetime
     queue: QueueCounts
     metrics: Figures
     thresholds: Thresholds
-    sources_down: tuple[str, ...]
 
 
 class Deliveries(Struct, frozen=True, kw_only=True):
@@ -199,7 +199,6 @@ async def health(services: Services) -> Health:
             thresholds=services.thresholds,
             source_down=bool(day["sources_down"]),
         ),
-        sources_down=tuple(day["sources_down"]),
         timestamp=_now(),
         queue=QueueCounts(
             pending=tasks.pending,
@@ -216,6 +215,7 @@ async def health(services: Services) -> Health:
             dead_lettered_24h=day["dead_lettered"],
             webhooks_received_24h=day["webhooks"],
             oldest_waiting_seconds=tasks.oldest_waiting,
+            sources_down=tuple(day["sources_down"]),
         ),
         thresholds=services.thresholds,
     )

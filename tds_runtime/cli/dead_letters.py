@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
 from cyclopts import App
 
-from tds_runtime import audit
 from tds_runtime.cli.output import Ended, Exit, Output
-from tds_runtime.cli.queue import opened
+from tds_runtime.cli.queue import moved, opened
 from tds_runtime.cli.session import C, Session
+from tds_runtime.oversight import AT_A_TIME
 from tds_runtime.queue import DeadLetter, Queue, Selection
-
-_PORTION = 1_000
 
 
 def register(app: App, session: Session[C]) -> None:
@@ -72,14 +70,15 @@ def _add_retry(letters: App, session: Session[C]) -> None:
             json: print JSON.
         """
         chosen = _asked(ids, entity, error, everything=all)
-        moved = await _moved(
-            session,
-            chosen,
-            lambda queue: queue.retry_dead(chosen, by=session.operator, limit=_PORTION),
-            dry_run=dry_run,
-            action="dead_letter.retry",
-        )
-        _report(session.output, "retried", moved, ids, dry_run=dry_run, json=json)
+
+        def retry_some(queue: Queue) -> Awaitable[int]:
+            return queue.retry_dead(chosen, by=session.operator, limit=AT_A_TIME)
+
+        if dry_run:
+            count = await _count(session, chosen)
+        else:
+            count = await moved(session, chosen, retry_some, action="dead_letter.retry")
+        _report(session.output, "retried", count, ids, dry_run=dry_run, json=json)
 
 
 def _add_discard(letters: App, session: Session[C]) -> None:
@@ -109,14 +108,13 @@ def _add_discard(letters: App, session: Session[C]) -> None:
         chosen = _asked(ids, entity, error, everything=all)
 
         def discard_some(queue: Queue) -> Awaitable[int]:
-            return queue.discard_dead(chosen, by=session.operator, note=note, limit=_PORTION)
+            return queue.discard_dead(chosen, by=session.operator, note=note, limit=AT_A_TIME)
 
+        count = await _count(session, chosen)
         if not dry_run:
-            count = await _moved(session, chosen, discard_some, dry_run=True, action="")
             session.output.confirm(f"Discard {count} dead letters?", yes=yes)
-        action = "dead_letter.discard"
-        moved = await _moved(session, chosen, discard_some, dry_run=dry_run, action=action, reason=note)
-        _report(session.output, "discarded", moved, ids, dry_run=dry_run, json=json)
+            count = await moved(session, chosen, discard_some, action="dead_letter.discard", reason=note)
+        _report(session.output, "discarded", count, ids, dry_run=dry_run, json=json)
 
 
 def _asked(ids: tuple[int, ...], entity: str, error: str, *, everything: bool) -> Selection:
@@ -129,38 +127,19 @@ def _chosen(ids: tuple[int, ...], entity: str, error: str) -> Selection:
     return Selection(ids=ids or None, entity_type=entity or None, error_code=error or None)
 
 
-async def _moved(
-    session: Session[C],
-    chosen: Selection,
-    move: Callable[[Queue], Awaitable[int]],
-    *,
-    dry_run: bool,
-    action: str,
-    reason: str = "",
-) -> int:
-    """Move all that is chosen, a portion at a time, note the action and return how many; only count in a dry run."""
+async def _count(session: Session[C], chosen: Selection) -> int:
     settings = session.load().value
     async with session.database(settings.database) as database:
-        queue = opened(session, database)
-        if dry_run:
-            return await queue.count_dead(chosen)
-        total = portion = await move(queue)
-        while portion == _PORTION:
-            portion = await move(queue)
-            total += portion
-        if total:
-            entity, detail = chosen.entity_type or "", {"selection": chosen, "moved": total}
-            await audit.note(database, session.operator, action, reason=reason, entity=entity, detail=detail)
-        return total
+        return await opened(session, database).count_dead(chosen)
 
 
-def _report(output: Output, verb: str, moved: int, ids: tuple[int, ...], *, dry_run: bool, json: bool) -> None:
+def _report(output: Output, verb: str, count: int, ids: tuple[int, ...], *, dry_run: bool, json: bool) -> None:
     if json:
-        output.data({("would_be_" if dry_run else "") + verb: moved})
+        output.data({("would_be_" if dry_run else "") + verb: count})
     else:
-        output.line(f"{moved} {'would be ' if dry_run else ''}{verb}")
-    if moved < len(ids):
-        raise Ended(f"{len(ids) - moved} of them are no open dead letters.", Exit.NOT_FOUND)
+        output.line(f"{count} {'would be ' if dry_run else ''}{verb}")
+    if count < len(ids):
+        raise Ended(f"{len(ids) - count} of them are no open dead letters.", Exit.NOT_FOUND)
 
 
 def _whole(letter: DeadLetter) -> dict[str, Any]:

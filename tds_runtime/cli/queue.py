@@ -12,7 +12,7 @@ from tds_runtime.cli.output import Ended, Exit, Output
 from tds_runtime.cli.session import C, Session, duration
 from tds_runtime.cli.status import Entity, print_entities
 from tds_runtime.database import Database
-from tds_runtime.oversight import AT_A_TIME as _PORTION
+from tds_runtime.oversight import AT_A_TIME
 from tds_runtime.queue import Queue, Selection
 
 
@@ -93,10 +93,10 @@ def _add_cancel(queue: App, session: Session[C]) -> None:
         session.output.confirm(f"Cancel {len(ids) or 'all'} waiting tasks{entity and ' of ' + entity}?", yes=yes)
 
         def cancel_some(tasks: Queue) -> Awaitable[int]:
-            return tasks.cancel(chosen, by=session.operator, reason=reason, limit=_PORTION)
+            return tasks.cancel(chosen, by=session.operator, reason=reason, limit=AT_A_TIME)
 
-        moved = await _moved(session, chosen, cancel_some, action="queue.cancel", reason=reason)
-        _report(session.output, "cancelled", moved, json=json)
+        count = await moved(session, chosen, cancel_some, action="queue.cancel", reason=reason)
+        _report(session.output, "cancelled", count, json=json)
 
 
 def _add_snooze(queue: App, session: Session[C]) -> None:
@@ -116,8 +116,8 @@ def _add_snooze(queue: App, session: Session[C]) -> None:
         def snooze_some(tasks: Queue) -> Awaitable[int]:
             return tasks.put_off(chosen, until, by=session.operator, reason=reason)
 
-        moved = await _moved(session, chosen, snooze_some, action="queue.snooze", reason=reason)
-        _report(session.output, "snoozed", moved, json=json)
+        count = await moved(session, chosen, snooze_some, action="queue.snooze", reason=reason)
+        _report(session.output, "snoozed", count, json=json)
 
 
 def _chosen(ids: tuple[int, ...], entity: str) -> Selection:
@@ -126,15 +126,15 @@ def _chosen(ids: tuple[int, ...], entity: str) -> Selection:
     return Selection(ids=ids or None, entity_type=entity or None)
 
 
-async def _moved(
-    session: Session[C], chosen: Selection, move: Callable[[Queue], Awaitable[int]], *, action: str, reason: str
+async def moved(
+    session: Session[C], chosen: Selection, move: Callable[[Queue], Awaitable[int]], *, action: str, reason: str = ""
 ) -> int:
-    """Move all that is chosen, a portion at a time, note the action and return how many."""
+    """Move all that is chosen, AT_A_TIME of it at a time, note the action and return how many."""
     settings = session.load().value
     async with session.database(settings.database) as database:
         tasks = opened(session, database)
         total = portion = await move(tasks)
-        while portion == _PORTION:
+        while portion == AT_A_TIME:
             portion = await move(tasks)
             total += portion
         if total:
@@ -143,11 +143,11 @@ async def _moved(
         return total
 
 
-def _report(output: Output, verb: str, moved: int, *, json: bool) -> None:
+def _report(output: Output, verb: str, count: int, *, json: bool) -> None:
     if json:
-        output.data({verb: moved})
+        output.data({verb: count})
     else:
-        output.line(f"{moved} {verb}")
+        output.line(f"{count} {verb}")
 
 
 def opened(session: Session[C], database: Database) -> Queue:

@@ -13,7 +13,6 @@ from faults.fact import Fact
 from faults.place import Place, execute
 
 POLL = "WITH RECURSIVE due"
-HEARTBEATS = re.compile(r"INSERT INTO tds_nodes|.* FROM tds_leaders|BEGIN|COMMIT")
 SETTLING = 3.0  # seconds in which what a start begins comes to an end
 ENTRY = re.compile(r"\n(?=\d{4}-\d\d-\d\d \d\d:)")
 STATEMENT = re.compile(r"LOG:  (?:execute [^:]*|statement): (.*)", re.DOTALL)
@@ -21,7 +20,7 @@ COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 
 
 async def idle(place: Place, *, seconds: float) -> Fact:
-    """Beside heartbeats one poll a second, and looks a quarter of a minute apart that together ask less than that."""
+    """One poll a second, and jobs of a quarter of a minute or more that together ask less than that."""
     began = time.monotonic()
     dsn = await place.database()
     await execute(place.dsn("postgres"), f"ALTER DATABASE {urlsplit(dsn).path.strip('/')} SET log_statement = 'all'")
@@ -33,13 +32,11 @@ async def idle(place: Place, *, seconds: float) -> Fact:
     asked = Counter(statements(log, before))
     await daemon.stop()
     polls = sum(count for title, count in asked.items() if title.startswith(POLL))
-    heartbeats = sum(count for title, count in asked.items() if HEARTBEATS.match(title))
-    others = sum(asked.values()) - polls - heartbeats
+    others = sum(asked.values()) - polls
     figures: dict[str, int | float | str] = {
         "seconds_at_rest": seconds,
         "polls": polls,
         "polls_per_s": round(polls / seconds, 2),
-        "heartbeats": heartbeats,
         "others": others,
         "others_per_s": round(others / seconds, 2),
         "most_of_the_others": "; ".join(f"{n} {t[:60]}" for t, n in asked.most_common(6) if not t.startswith(POLL)),

@@ -93,7 +93,7 @@ async def test_health_has_exactly_its_keys(site: Site) -> None:
     await enqueue(site, 3)
     for more in ({"client": LOCAL}, {"token": VIEWER}):
         report = (await site.get("/api/tds/monitoring/health", **more)).json()
-        assert set(report) == {"status", "timestamp", "queue", "metrics", "thresholds", "sources_down"}
+        assert set(report) == {"status", "timestamp", "queue", "metrics", "thresholds"}
         assert report["status"] == "healthy"
         counts = {"pending": 3, "processing": 0, "completed": 0, "failed": 0, "dead_letter": 0, "total": 3}
         assert report["queue"] == counts

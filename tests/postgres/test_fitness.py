@@ -149,10 +149,9 @@ async def test_domains_are_looked_through(database: Database, tmp_path: Path) ->
 
 async def test_the_tables_that_the_daemon_makes_fit(database: Database) -> None:
     """Nothing is wrong with the default tables of the thirteen."""
-    shipped = SHIPPED
     async with database.transaction() as connection:
-        await tables.create_missing(connection, shipped.tables)
-        assert await tables.misfits(connection, shipped.tables) == ()
+        await tables.create_missing(connection, SHIPPED.tables)
+        assert await tables.misfits(connection, SHIPPED.tables) == ()
 
 
 # --- the verbs

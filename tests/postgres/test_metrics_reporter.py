@@ -154,6 +154,7 @@ async def test_without_a_database_the_rest_is_still_seen() -> None:
     metrics = Metrics()
     reporter = Reporter(Gone(), metrics, Tree)
     await reporter.look()
+    await reporter.look_at_levels()
     await reporter.keep()
     assert values(metrics)["tds_database_up",] == 0
     assert values(metrics)["tds_actor_restarts",] == 7
@@ -221,7 +222,7 @@ async def test_a_crash_between_two_looks_is_stored(database: Database) -> None:
 async def test_kept_samples_have_the_service_levels(database: Database) -> None:
     """A level with a figure is shown, one that can be judged says whether it is met, the others are no series."""
     metrics = Metrics()
-    await Reporter(database, metrics, lambda: None).keep()
+    await Reporter(database, metrics, lambda: None).look_at_levels()
     seen = values(metrics)
     assert seen["tds_service_level", "dead_letters_open"] == 0
     assert seen["tds_service_level_met", "dead_letters_open"] == 1

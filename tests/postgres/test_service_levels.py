@@ -268,7 +268,7 @@ async def test_a_level_that_is_missed_for_a_quarter_of_an_hour_is_an_alert(datab
 
     async def judge(at: float) -> list[tuple[str, str, str]]:
         nonlocal state
-        await reporter.keep()
+        await reporter.look_at_levels()
         state, changes = evaluate(rules, state, reader.read(rules, metrics.samples(), at), at)
         return [(change.what, change.cause, change.title) for change in changes]
 

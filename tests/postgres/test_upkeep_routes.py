@@ -40,7 +40,7 @@ async def test_a_source_that_is_down_degrades_health_and_nothing_else(site: Site
     await shared.save_breaker("books", State(phase="open", failures=5, opened_at=1_800_000_000.0, reason="timeouts"))
     site = Site(site.services, site.tree, site.writer, site.woken)  # a report is kept for a second
     found = (await site.get("/health", token=VIEWER)).json()
-    assert (found["status"], found["sources_down"]) == ("degraded", ["books"])
+    assert (found["status"], found["metrics"]["sources_down"]) == ("degraded", ["books"])
     assert (await site.get("/health")).status_code == 200
     assert (await site.get("/readyz")).json()["status"] == "ready"
 
