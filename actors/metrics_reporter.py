@@ -32,7 +32,7 @@ STATUSES = ("pending", "processing", "failed", "dead_letter")
 AT_LEAST = 15.0
 """Seconds within which a minute's mark is tried again, however rarely all else is looked at."""
 LEVELS_EVERY = 300.0
-"""Seconds between two looks at the service levels: their windows are days, and each look counts through eight tables."""
+"""Seconds between two looks at the service levels: their windows are days, and a look counts through eight tables."""
 STATES = ("ready", "starting", "delayed", "quarantined", "stopping", "unstopped")
 
 
@@ -210,19 +210,20 @@ class Reporter:
         self._metrics.mail.set(sum(child.mailbox.queued for child in children if child.mailbox is not None))
 
     async def _look_at_queue(self) -> None:
-        entities = await self._database.fetch(sql.load("metrics/queue", package="actors"))
+        rows = await self._database.fetch(sql.load("metrics/look", package="actors"))
         self._metrics.queue_tasks.clear()
         self._metrics.queue_age.clear()
         ages: dict[str, float] = {}
-        for row in entities:
+        for row in rows:
+            if row["entity_type"] is None:  # nothing waits at all
+                continue
             entity = self._metrics.entity(row["entity_type"])  # several may share a series
             for status in STATUSES:
                 self._metrics.queue_tasks.labels(entity, status).inc(row[status])
             ages[entity] = max(row["oldest_seconds"] or 0, ages.get(entity, 0))
         for entity, age in ages.items():
             self._metrics.queue_age.labels(entity).set(age)
-        day = await self._database.fetchrow(sql.load("metrics/day", package="actors"))
-        assert day is not None
+        day = rows[0]
         rate = condition.success_rate(completed=day["completed"], dead_lettered=day["dead_lettered"])
         self._metrics.success_ratio.set(rate / 100)
         for severity in ("info", "warning", "error", "critical"):

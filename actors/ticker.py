@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
+from math import inf
 from typing import Any, Protocol
 
-from anyio import move_on_after
+from anyio import current_time, move_on_after
 from msgspec import Struct
 
 from tds_runtime import Context, actor, logs, ride_out, runs, schedule, sql
@@ -25,6 +27,8 @@ LEASE = 30.0
 """Seconds after which another node ticks instead of one that is gone: less than makes a slot late."""
 LONGEST_SLEEP = 15.0
 """Seconds between two looks at the database, so that a pause, a failure or a changed clock is noticed."""
+SETTLE_EVERY = 60.0
+"""Seconds between two looks at what became of the work of slots: has it failed, does it take longer than it may."""
 
 logger = logs.get("ticker")
 
@@ -79,8 +83,12 @@ async def ticker(
     """Decide slots as they come; with the database away nothing is lost, the slots are caught up."""
     ctx.ready()
     leader = Leader(database, name=OFFICE, boot_id=boot_id, lease=lease)
+    settled_at = -inf
     while not ctx.stopping.is_set():
-        found = await ride_out(ctx, "database", lambda: tick(database, schedules, actions, leader))
+        settle = current_time() - settled_at >= SETTLE_EVERY
+        look = partial(tick, database, schedules, actions, leader, settle=settle)
+        found = await ride_out(ctx, "database", look)
+        settled_at = current_time() if settle and found.epoch is not None else settled_at
         for name in found.started:
             actions[schedules[name].run].wake()
         async with ctx.waiting("slot"):
@@ -97,17 +105,19 @@ async def tick(
     leader: Leader,
     *,
     now: datetime | None = None,
+    settle: bool = True,
 ) -> Tick:
-    """Decide everything that is due at `now` (default: by the database's clock); nothing while another node leads."""
+    """Decide everything that is due at `now` (default: by the database's clock); nothing while another node leads.
+
+    `settle` also ends what takes too long, and fails the slots whose work has failed.
+    """
     async with database.transaction() as connection:
         epoch = await leader.hold(connection)
         if epoch is None:
             return Tick((), LONGEST_SLEEP)
-        await _cancel_overdue(connection, schedules, actions)
-        for row in await connection.fetch(sql.load("ticker/settle", package="actors")):
-            logger.warning(
-                "slot.failed", schedule=row["schedule"], slot=row["slot"], **{f"{row['work']}_id": row["id"]}
-            )
+        if settle:
+            await _cancel_overdue(connection, schedules, actions)
+            await _fail_slots(connection)
         started: list[str] = []
         sleep = LONGEST_SLEEP
         enabled = [name for name, plan in schedules.items() if plan.enabled]
@@ -128,6 +138,11 @@ async def _cancel_overdue(
         action = actions[schedules[row["schedule"]].run]
         await action.cancel(connection, row["id"], f"longer than the {Duration(row['seconds'])} its schedule allows")
         logger.warning("run.overdue", schedule=row["schedule"], **{f"{action.work}_id": row["id"]})
+
+
+async def _fail_slots(connection: Connection) -> None:
+    for row in await connection.fetch(sql.load("ticker/settle", package="actors")):
+        logger.warning("slot.failed", schedule=row["schedule"], slot=row["slot"], **{f"{row['work']}_id": row["id"]})
 
 
 async def _decide(connection: Connection, plan: Schedule, actions: Mapping[str, Action], row: Any, epoch: int) -> bool:

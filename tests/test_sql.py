@@ -36,7 +36,7 @@ def test_all_texts_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sql.read_all("tds_runtime", "actors")
     monkeypatch.setattr(resources, "files", lambda _package: pytest.fail("a file was opened"))
     assert "$1" in sql.load("queue/claim")
-    assert sql.load("metrics/day", package="actors").startswith("--")
+    assert sql.load("metrics/look", package="actors").startswith("--")
 
 
 def test_a_clause_that_is_shared_stands_in_each_text() -> None:
