@@ -163,3 +163,20 @@ async def test_fifty_eight_dead_letters_come_back(daemons: Daemons, database_dsn
     await until(lambda: buried(0))
     await until(lambda: drained(database_dsn))
     assert await counts(database_dsn) == {"completed": 58}
+
+
+async def test_a_source_that_is_away_degrades_health_and_refuses_nobody(daemons: Daemons, database_dsn: str) -> None:
+    """With Zoho unreachable the daemon stays ready and takes webhooks, and its health says what is down."""
+    daemon = daemons(database_dsn)
+    await daemon.start()
+    assert (await daemon.http.get("/health")).json()["status"] == "healthy"
+    assert (await daemon.run("sync", "user", "--no-wait"))[0] == 0
+
+    async def degraded() -> bool:
+        report = (await daemon.http.get("/health")).json()
+        return (report["status"], report["metrics"]["sources_down"]) == ("degraded", ["oauth"])
+
+    await until(degraded)
+    assert (await daemon.http.get("/readyz")).status_code == httpx2.codes.OK
+    assert (await daemon.webhook("products", item(1))).status_code == httpx2.codes.OK
+    assert await daemon.stop() == 0
