@@ -27,7 +27,7 @@ class Context:
     finish what it holds and return, `is_ready` tells whether it was said to be up.
     """
 
-    __slots__ = ("_on_ready", "_pulse", "incarnation", "is_ready", "path", "stopping")
+    __slots__ = ("_on_ready", "_pulse", "_stopping", "incarnation", "is_ready", "path")
 
     def __init__(
         self,
@@ -39,10 +39,17 @@ class Context:
     ) -> None:
         self.path = path
         self.incarnation = incarnation
-        self.stopping = Event()
+        self._stopping: Event | None = None
         self.is_ready = False
         self._pulse = pulse or Pulse(current_time)
         self._on_ready = on_ready
+
+    @property
+    def stopping(self) -> Event:
+        """Set when this actor is to finish what it holds and return; made when it is first asked for."""
+        if self._stopping is None:
+            self._stopping = Event()
+        return self._stopping
 
     @property
     def correlation(self) -> str:

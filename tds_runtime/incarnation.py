@@ -52,8 +52,9 @@ class Incarnation:
         ctx: Context,
         inbox: Inbox[Any] | None = None,
         *,
-        on_end: Callable[[Ending], None],
+        on_end: Callable[[Ending, bool], None],
     ) -> None:
+        """`on_end` is told how it ended, and whether the scopes around it, its supervisor's, are cancelled."""
         self._body = body
         self._ctx = ctx
         self._inbox = inbox
@@ -84,7 +85,7 @@ class Incarnation:
         self._coroutine = None
         ending = classify(raised, verdict=self.verdict, asked=asked)
         del raised  # its traceback holds this frame: what this frame holds of it would be garbage for the collector
-        self._on_end(ending)
+        self._on_end(ending, outside)
         del ending
 
     def stop(self) -> None:

@@ -43,7 +43,7 @@ class Lifecycle:
         world: World,
         *,
         on_ready: Callable[[Slot], None],
-        on_end: Callable[[Slot, Ending], None],
+        on_end: Callable[[Slot, Ending, bool], None],
         supervise: Supervise,
     ) -> None:
         self.world = world

@@ -141,7 +141,7 @@ class Runtime(Control):
         root.ready_at = self._world.clock()
         self._ready.set()
 
-    def _root_ended(self, ending: Ending) -> None:
+    def _root_ended(self, ending: Ending, _cancelled: bool) -> None:
         assert self._root is not None
         assert self._world is not None
         assert self._host is not None

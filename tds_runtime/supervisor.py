@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from math import inf
 from typing import Any
 
-from anyio import CancelScope, Event, create_task_group, current_effective_deadline, get_cancelled_exc_class
+from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from tds_runtime.context import Context
@@ -146,15 +145,15 @@ class Supervision(ABC):
         if self._sweep is not None:
             self._wake.set()
 
-    def _ended_in_its_task(self, slot: Slot, ending: Ending) -> None:
-        """React at once, as the last thing that a child's task does, unless nothing may follow or we see to the end.
+    def _ended_in_its_task(self, slot: Slot, ending: Ending, cancelled: bool) -> None:
+        """React at once, as the last thing that a child's task does, unless we are leaving or `cancelled` ourselves.
 
         To wake our own task for it would be a good part of what a restart costs. Whatever is started here takes its
         first step after this task's last one.
         """
         slot.end(ending)
         self._ended.append((slot, ending))
-        if not self._leaving and current_effective_deadline() > -inf:
+        if not self._leaving and not cancelled:
             self._turn()
             if not self._leaving:
                 return
