@@ -90,12 +90,14 @@ async def entity_sync(
     with suppress(Outage):  # only raised when the actor is to stop
         await sync.give_back()
         await sync.inspect(database)
-        await sync.drain()
-        await sync.note_drift(database)
-        while not inbox.ended:
-            await inbox.receive(within=idle)
+        with sync.handed.attended(holds_lease):
             await sync.drain()
             await sync.note_drift(database)
+            while not inbox.ended:
+                await inbox.receive(within=idle)
+                await sync.drain()
+                await sync.note_drift(database)
+        await sync.give_back_handed()
 
 
 class _Sync:
@@ -113,21 +115,30 @@ class _Sync:
         self._ctx = ctx
         self._entity = entity
         self._queue = queue
+        self.handed = queue.handover(entity.name)
         self._settlement = settlement
         self._holds_lease = holds_lease
         self._observe = observe
         self._log = logs.get("entity_sync").bind(entity=entity.name)
         self._options: Options = queue.options
         self._working = 0
+        self._helping = anyio.CancelScope()
         self._in_doubt = False
         self._unfit: TargetUnfit | None = None
         self._drift = drift
 
     async def give_back(self) -> None:
-        """Return to the queue what an earlier incarnation of this actor held."""
+        """Return to the queue what an earlier incarnation of this actor held, and first what it had not begun."""
+        await self.give_back_handed()
         moved = await ride_out(self._ctx, "database", lambda: self._queue.return_own([self._entity.name]))
         if moved.ids:
             self._log.warning("tasks.returned", returned=len(moved.returned), buried=len(moved.buried))
+
+    async def give_back_handed(self) -> None:
+        """Return to the queue what was taken for this actor and has not been begun."""
+        tasks = self.handed.take()
+        if tasks:
+            self._log.info("tasks.handed_back", returned=await self._release(tasks))
 
     async def inspect(self, database: Database) -> None:
         """Look at the target before anything is written: a table of that name may be somebody else's.
@@ -154,27 +165,48 @@ class _Sync:
         while True:
             async with anyio.create_task_group() as group:
                 self._start_worker(group)
+                group.start_soon(self._help, group)
             if self._unfit is not None:
                 raise self._unfit
-            if not self._in_doubt:
+            if not (self._in_doubt or self.handed.is_doubted):
                 return
-            self._in_doubt = False
+            self._in_doubt = self.handed.is_doubted = False
             await self.give_back()
 
     def _start_worker(self, group: TaskGroup) -> None:
         self._working += 1
         group.start_soon(self._work, group)
 
+    async def _help(self, group: TaskGroup) -> None:
+        """Start another worker for what is laid down while the others are at work; ends with the last of them."""
+        self._helping = anyio.CancelScope()
+        with self._helping:
+            while self._working:
+                await self.handed.next()
+                if 0 < self._working < self._options.workers and self._may_claim():
+                    self._start_worker(group)
+
     async def _work(self, group: TaskGroup) -> None:
         try:
             with suppress(Outage):
                 tasks = await self._next()
                 while tasks and not await self._left(tasks):
-                    if len(tasks) >= self._options.batch and self._working < self._options.workers:
+                    if self._is_more_behind(tasks) and self._working < self._options.workers:
                         self._start_worker(group)
                     tasks = await self._settle_all(tasks) or await self._next(more=len(tasks) >= self._options.batch)
         finally:
             self._working -= 1
+            if not self._working:
+                self._helping.cancel()
+
+    def _is_more_behind(self, tasks: Sequence[Task]) -> bool:
+        """Whether there is, or may be, more to do than these."""
+        return len(tasks) >= self._options.batch or len(self.handed) > 0
+
+    def _with_handed(self, tasks: list[Task]) -> list[Task]:
+        """A batch of what was claimed, which is more urgent or older, and of what was taken for us."""
+        room = self._options.batch - len(tasks)
+        return [*tasks, *self.handed.take(room)] if room > 0 and self._holds_lease() and self._may_claim() else tasks
 
     async def _left(self, tasks: Sequence[Task]) -> bool:
         """Whether the actor is to stop; then it gives back what it has taken and not begun."""
@@ -194,12 +226,12 @@ class _Sync:
             try:
                 tasks = await self._claim("alone")
                 if not (tasks and tasks[0].attempt_count >= SUSPECT):
-                    return tasks
+                    return self._with_handed(tasks)
                 if not await self._left(tasks):
                     await self._settle(tasks, 0)
             finally:
                 trial.end()
-        return await self._claim("skip") if more and self._may_claim() else []
+        return self._with_handed(await self._claim("skip") if more and self._may_claim() else [])
 
     async def _claim(self, suspects: Suspects) -> list[Task]:
         while not self._holds_lease() and not self._ctx.stopping.is_set():
@@ -221,13 +253,13 @@ class _Sync:
             self._in_doubt = self._in_doubt or tries > 1
 
     async def _settle_all(self, tasks: Sequence[Task]) -> list[Task]:
-        """Settle a claim as one batch; returns the next one, if this one was full."""
-        go_on = len(tasks) >= self._options.batch and self._holds_lease() and self._may_claim()
-        return await self._settle(tasks, self._options.batch if go_on else 0)
+        """Settle a claim as one batch; returns the next one, if this one was full or another was laid down."""
+        go_on = self._is_more_behind(tasks) and self._holds_lease() and self._may_claim()
+        return self._with_handed(await self._settle(tasks, self._options.batch if go_on else 0))
 
     def _may_claim(self) -> bool:
         """Not while something is held that nobody knows of: it is given back when nothing is in hand."""
-        return not (self._in_doubt or self._unfit or self._ctx.stopping.is_set())
+        return not (self._in_doubt or self.handed.is_doubted or self._unfit or self._ctx.stopping.is_set())
 
     async def _settle(self, tasks: Sequence[Task], claim: int) -> list[Task]:
         began = anyio.current_time()

@@ -15,7 +15,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from msgspec import Meta, Struct
 
-from actors.fetching.asking import Asker, Finding, Found, Untried
+from actors.fetching.asking import Asker, Finding, Untried
 from actors.fetching.settling import settle
 from actors.messages import Wake
 from actors.pulling.backlog import LOOK, Backlog
@@ -284,9 +284,8 @@ class Desk:
             if self._forgotten():
                 self._woken.set()
         self._ctx.beat()
-        for finding in batch:
-            if isinstance(finding, Found):
-                self._backlogs[finding.task.entity_type].add(1)
+        for name, documents in settled.waiting.items():
+            self._backlogs[name].add(documents)
         log.debug("details.settled", **settled.outcomes)
         if settled.entities:
             self._due([(name, "upsert") for name in settled.entities])

@@ -5,7 +5,7 @@ All statements take arrays in id order and say what they really changed; a stale
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from random import Random
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from tds_runtime import columns, sql
 from tds_runtime.database import Connection, Database
 from tds_runtime.errors import LeaseLost
+from tds_runtime.handover import Handover
 from tds_runtime.oversight import AT_A_TIME, Oversight, Statistics
 from tds_runtime.task import (
     FULL,
@@ -34,7 +35,7 @@ from tds_runtime.task import (
     Task,
     fold,
 )
-from tds_runtime.trial import Suspects, Trial
+from tds_runtime.trial import SUSPECT, Suspects, Trial
 from tds_runtime.values import Duration
 
 __all__ = [
@@ -43,7 +44,9 @@ __all__ = [
 ]  # fmt: skip
 
 SYNC: tuple[Operation, ...] = ("upsert", "delete")
+JSON = "application/json"
 MOST = 1000  # the greatest batch; queue/pick.sql says it too
+HANDED = 2  # batches that may wait for an entity's actor beside the queue
 FORGOTTEN = 60.0  # seconds after which a claim that nobody here has heard of is given back
 
 
@@ -72,6 +75,7 @@ class Queue(Oversight):
         self.options = options
         self.trial = Trial()
         self._in_hand: set[int] = set()
+        self._handovers: dict[str, Handover] = {}
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
 
     async def enqueue(self, connection: Connection, changes: Iterable[Change]) -> Enqueued:
@@ -82,6 +86,39 @@ class Queue(Oversight):
         folded = fold_all(given)
         met = await connection.fetchval(sql.load("queue/enqueue"), *columns.of_changes(folded))
         return Enqueued(len(given), len(given) - len(folded) + met)
+
+    # --- handing over
+
+    def handover(self, entity_type: str) -> Handover:
+        """Where tasks of this entity wait that were taken for its actor."""
+        return self._handovers.setdefault(entity_type, Handover(HANDED * self.options.batch))
+
+    async def enqueue_taken(self, connection: Connection, changes: Iterable[Change]) -> Enqueued:
+        """Like `enqueue`, but what can be worked on at once is taken at once: `hand_over` it once this is committed.
+
+        Raises:
+            asyncpg.UniqueViolationError: another claimer was faster with a record; begin anew, with `enqueue`.
+        """
+        given = list(changes)
+        if not given:
+            return Enqueued(0, 0)
+        folded = fold_all(given)
+        rows = await connection.fetch(sql.load("queue/hand_over"), *columns.of_changes(folded), self.boot_id)
+        by_key = {(one.entity_type, one.source_entity_id): one for one in folded}
+        taken = tuple(
+            _task(by_key[entity, record], found, fence, attempt, enqueued_at)
+            for _, found, fence, attempt, entity, record, enqueued_at in rows
+            if found is not None
+        )
+        return Enqueued(len(given), len(given) - len(folded) + rows[0][0], taken)
+
+    def hand_over(self, tasks: Sequence[Task]) -> None:
+        """Lay down what was taken for its actor, which has to be woken then."""
+        self._in_hand.update(task.id for task in tasks)
+        for entity_type in {task.entity_type for task in tasks}:
+            self.handover(entity_type).put([task for task in tasks if task.entity_type == entity_type])
+
+    # --- working
 
     async def claim(
         self,
@@ -158,9 +195,31 @@ class Queue(Oversight):
         """Give tasks back untouched, the attempt refunded."""
         return await self._move(connection, "release", *columns.of_leases(leases))
 
-    async def fetched(self, connection: Connection | None, answers: Sequence[Fetched]) -> Moved:
-        """Turn fetches into the upserts and deletes that their detail calls found; they wait for their entity then."""
-        return await self._move(connection, "fetched", *columns.of_answers(columns.by_id(answers)))
+    async def fetched(
+        self, connection: Connection, answers: Sequence[Fetched], held: Mapping[int, Task] | None = None
+    ) -> tuple[Task, ...]:
+        """Turn fetches into the upserts and deletes that their detail calls found; they wait for their entity then.
+
+        Those of `held` stay in flight while their entity's actor has room for them; they are returned, to be handed
+        over once this is committed. A suspect does not: it has to be claimed alone.
+        """
+        if not answers:
+            return ()
+        ordered, staying = columns.by_id(answers), self._staying(held or {})
+        rows = await connection.fetch(
+            sql.load("queue/fetched"), *columns.of_answers(ordered), [one.id in staying for one in ordered]
+        )
+        self._in_hand.difference_update(one.id for one in ordered)
+        kept = {row["id"] for row in rows if row["kept"]}
+        return tuple(_answered(staying[one.id], one) for one in ordered if one.id in kept)
+
+    def _staying(self, held: Mapping[int, Task]) -> Mapping[int, Task]:
+        by_entity: dict[str, list[Task]] = {}
+        for task in held.values():
+            if task.attempt_count < SUSPECT:
+                by_entity.setdefault(task.entity_type, []).append(task)
+        having = (tasks for name, tasks in by_entity.items() if self.handover(name).has_room(len(tasks)))
+        return {task.id: task for tasks in having for task in tasks}
 
     async def refetch(self, connection: Connection | None, leases: Iterable[tuple[int, int]], reason: str) -> Moved:
         """Turn tasks whose payload is no whole or no trustworthy record into fetches; without attempts left: buried."""
@@ -232,6 +291,48 @@ def fold_all(changes: Iterable[Change]) -> list[Change]:
         key = (change.entity_type, change.source_entity_id)
         kept[key] = fold(kept[key], change) if key in kept else change
     return list(kept.values())
+
+
+def _task(change: Change, identity: int, fence: int, attempt: int, enqueued_at: datetime) -> Task:
+    """The task that a change has become."""
+    return Task(
+        identity,
+        fence,
+        change.entity_type,
+        change.source_entity_id,
+        change.operation,
+        change.priority,
+        attempt,
+        change.payload,
+        change.payload_kind,
+        change.variant,
+        JSON,
+        change.source_modified_at,
+        change.observed_at,
+        enqueued_at,
+        None,
+        change.run_id,
+        change.correlation_id,
+        change.reason,
+        change.coalesced,
+        None,
+        None,
+    )
+
+
+def _answered(task: Task, answer: Fetched) -> Task:
+    """The task that a fetch has become."""
+    return replace(
+        task,
+        operation=answer.operation,
+        payload=answer.payload,
+        payload_kind="detail",
+        variant=task.variant if answer.variant is None else answer.variant,
+        content_type=JSON,
+        source_modified_at=answer.source_modified_at,
+        observed_at=answer.observed_at,
+        snoozed_at=None,
+    )
 
 
 def _claim(

@@ -116,10 +116,11 @@ class Fetched(Struct, frozen=True, kw_only=True):
 
 
 class Enqueued(Struct, frozen=True):
-    """Changes accepted, and how many of them were folded into a waiting task."""
+    """Changes accepted, how many of them were folded into a waiting task, and those that were taken at once."""
 
     accepted: int
     coalesced: int
+    taken: tuple[Task, ...] = ()
 
 
 class Moved(Struct, frozen=True):

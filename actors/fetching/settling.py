@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -22,10 +22,11 @@ MISSING = "source_record_missing"
 
 
 class Settled(Struct, frozen=True, kw_only=True):
-    """What was done, for the log and the counters, and whose turn it is now."""
+    """What was done, for the log and the counters; whose turn it is now, and how many documents wait in the queue."""
 
     outcomes: dict[str, int]
     entities: frozenset[str]
+    waiting: Counter[str]
 
 
 async def settle(
@@ -39,8 +40,8 @@ async def settle(
     async with database.transaction() as connection:
         deletes, graves = await _judge(connection, sorted_.gone)
         answers = [*(_fetched(one) for one in sorted_.found), *deletes]
-        if answers:
-            await queue.fetched(connection, answers)
+        held = {task.id: task for task in sorted_.asked}
+        taken = await queue.fetched(connection, answers, held)
         if graves or sorted_.final:
             await queue.bury([*graves, *sorted_.final], connection=connection)
         if sorted_.failed:
@@ -51,11 +52,14 @@ async def settle(
             await queue.snooze(leases, until, reason, connection=connection)
         await _keep_pictures(connection, queue, sorted_.pictured)
         await running.spend(connection, costs or {})  # last: a run's row is waited for by whoever lists it
+    queue.hand_over(taken)
     return Settled(
         outcomes=sorted_.outcomes(len(deletes), len(graves)),
         entities=frozenset(
             {one.task.entity_type for one in sorted_.found} | {one.task.entity_type for one in sorted_.gone}
         ),
+        waiting=Counter(one.task.entity_type for one in sorted_.found)
+        - Counter(task.entity_type for task in taken if task.operation == "upsert"),
     )
 
 
@@ -72,6 +76,11 @@ class _Sorted:
         self.pictured: list[Pictured] = []
         for finding in findings:
             self._sort(finding)
+
+    @property
+    def asked(self) -> list[Task]:
+        """The tasks whose calls were answered, with a document or with its absence."""
+        return [one.task for one in self.found] + [one.task for one in self.gone]
 
     def _sort(self, finding: Finding) -> None:
         match finding:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import anyio
+import asyncpg
 from msgspec import Meta, Struct
 
 from actors.pulling import sift
@@ -26,13 +27,18 @@ from tds_runtime.errors import DatabaseGone, Outage
 from tds_runtime.queue import Queue
 from tds_runtime.running import Claimed, Cost, Cursor, Step
 from tds_runtime.runs import Level
-from tds_runtime.task import FULL, INCREMENTAL, Change
+from tds_runtime.task import FULL, INCREMENTAL, Change, Enqueued, Task
 
 T = TypeVar("T")
 
 MOST_PICTURES = 10_000
 
 log = logs.get("pull")
+
+ROOM_WITHIN = 1.0
+"""Seconds that a step waits for its entity's actor to be ready for its tasks; the queue takes them then."""
+
+Enqueue = Callable[[Connection, Iterable[Change]], Awaitable[Enqueued]]
 
 Due = Callable[[Iterable[tuple[str, str]]], object]
 """Told (entity, "upsert" or "fetch") of what was just enqueued; a hint, the queue's own poll finds it as well."""
@@ -80,6 +86,18 @@ class Batch(Struct, frozen=True, kw_only=True):
         """What its tasks wait for: their detail call, or their entity."""
         by_detail = self.asked.kind == "list" and self.source.details == "changed"
         return "fetch" if by_detail or self.missing else "upsert"
+
+
+class _Written(Struct, frozen=True, kw_only=True):
+    """What one step has brought: changes, and those tasks among them that were taken at once."""
+
+    enqueued: int
+    taken: tuple[Task, ...]
+
+    @property
+    def waiting(self) -> int:
+        """Those that wait in the queue."""
+        return self.enqueued - len(self.taken)
 
 
 class Desk:
@@ -180,15 +198,46 @@ class Desk:
 
         Raises `Backlogged`, after the step, where its entity does not keep up.
         """
-        cost = self._meter.take()
-        enqueued = await self.ride(lambda: self._write(batch, cost))
-        if enqueued:
+        written = await self._through(batch, self._meter.take())
+        self._queue.hand_over(written.taken)
+        if written.enqueued:
             self._due([(self.entity.name, batch.operation)])
         self.ctx.beat()
-        if enqueued and batch.operation == "upsert":
-            self._backlog.add(enqueued)
+        if written.waiting and batch.operation == "upsert":
+            self._backlog.add(written.waiting)
             await self._backlog.wait(self.ctx, self._grant)
-        return enqueued
+        return written.enqueued
+
+    async def _through(self, batch: Batch, cost: Cost) -> _Written:
+        """Write it, taking its tasks for the entity's actor if that is ready for them soon."""
+        if batch.operation == "upsert" and await self._has_room(len(batch.rows)):
+            try:
+                return await self._taking(batch, cost)
+            except asyncpg.UniqueViolationError:
+                pass  # another node has claimed one of these records in this very moment: all of them are put then
+        return await self.ride(lambda: self._write(batch, cost, self._queue.enqueue))
+
+    async def _taking(self, batch: Batch, cost: Cost) -> _Written:
+        """What was taken while the answer got lost is given back by the actor, once nothing is in its hands."""
+        tries = 0
+
+        async def write() -> _Written:
+            nonlocal tries
+            tries += 1
+            return await self._write(batch, cost, self._queue.enqueue_taken if tries == 1 else self._queue.enqueue)
+
+        try:
+            return await self.ride(write)
+        finally:
+            if tries > 1:
+                self._queue.handover(self.entity.name).is_doubted = True
+
+    async def _has_room(self, tasks: int) -> bool:
+        began = anyio.current_time()
+        async with self.ctx.waiting("entity"):
+            room = await self._queue.handover(self.entity.name).wait(tasks, ROOM_WITHIN)
+        self._grant(anyio.current_time() - began)
+        return room
 
     async def _waiting(self, entity: str, most: int) -> int:
         return await self.ride(lambda: self._queue.backlog(entity, most))
@@ -209,11 +258,11 @@ class Desk:
         costs = {self.run.id: self._meter.take()}
         await self.ride(lambda: running.spend(self.database, costs))
 
-    async def _write(self, batch: Batch, cost: Cost) -> int:
+    async def _write(self, batch: Batch, cost: Cost, enqueue: Enqueue) -> _Written:
         async with self.database.transaction() as connection:
             changes = await self._changes(connection, batch)
             pictures = await self._pictures(connection, batch)
-            enqueued = await self._queue.enqueue(connection, [*changes, *pictures])
+            enqueued = await enqueue(connection, [*changes, *pictures])
             if batch.cursor is not None:
                 await running.save_cursor(connection, self.run, batch.source.name, batch.cursor)
             step = Step(
@@ -228,7 +277,7 @@ class Desk:
                 cost=cost,
             )
             await running.advance(connection, self.run, step)
-        return len(changes)
+        return _Written(enqueued=len(changes), taken=enqueued.taken)
 
     async def _changes(self, connection: Connection, batch: Batch) -> list[Change]:
         ids = [row.id for row in batch.rows]

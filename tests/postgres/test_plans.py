@@ -92,7 +92,8 @@ HOT: dict[str, tuple[Any, ...]] = {
     "queue/bury": (IDS, FENCES, WORDS, WORDS, WORDS, "node"),
     "queue/snooze": (IDS, FENCES, NOW, "x", 60.0),
     "queue/release": (IDS, FENCES),
-    "queue/fetched": (IDS, FENCES, ["upsert"] * 500, [b"x"] * 500, [b"x"] * 500, STAMPS, STAMPS, WORDS),
+    "queue/fetched": (IDS, FENCES, ["upsert"] * 500, [b"x"] * 500, [b"x"] * 500, STAMPS, STAMPS, WORDS,
+                      [True] * 250 + [False] * 250),
     "queue/refetch": (IDS, FENCES, "x", 5),
     "queue/return_own": ("x", 5, "node", ["entity1"], ["upsert"], 100),
     "queue/return_expired": ("x", 5, 100),
@@ -104,6 +105,7 @@ HOT: dict[str, tuple[Any, ...]] = {
     "queue/tick": (100,),
     "queue/backlog": ("entity1", 5001),
     "queue/enqueue": (encoded([CHANGE | {"source_entity_id": str(one)} for one in IDS]), [b"x"] * 500),
+    "queue/hand_over": (encoded([CHANGE | {"source_entity_id": str(one)} for one in IDS]), [b"x"] * 500, "node"),
     "queue/dead_letters": (None, "entity1", None, None, None, None, None, 50),
     "records/known": ("entity1", listed(map(str, IDS))),
     "records/lock": ("entity1", listed(map(str, IDS))),
@@ -143,8 +145,8 @@ COMPARING: dict[str, tuple[Any, ...]] = {
 
 SHARED = {
     f"queue/{name}"
-    for name in ("finish", "fold", "give_back", "history", "letters", "pick", "promoted", "put_back", "selected",
-                 "take", "task", "waiting", "work", "work_found")
+    for name in ("changes", "finish", "fold", "give_back", "history", "letters", "pick", "promoted", "put_back",
+                 "selected", "take", "task", "waiting", "work", "work_found")
 }  # fmt: skip
 COLD = {
     "queue/cancel", "queue/count_dead", "queue/discard_dead", "queue/retry_dead", "queue/pause", "queue/paused",

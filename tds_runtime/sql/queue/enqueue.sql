@@ -7,15 +7,8 @@ WITH put AS (
     SELECT change.entity_type, change.source_entity_id, change.operation, change.payload, change.payload_kind,
            decode(change.payload_hash, 'hex'), change.variant, change.source_modified_at, change.observed_at,
            change.priority, change.run_id, change.correlation_id, change.reason, change.coalesced
-      FROM ROWS FROM (
-        json_to_recordset($1::json) AS (
-            entity_type text, source_entity_id text, operation text, payload_kind text, payload_hash text, variant text,
-            source_modified_at timestamptz, observed_at timestamptz, priority smallint, run_id bigint,
-            correlation_id text, reason text, coalesced integer),
-        unnest($2::bytea[])
-      ) AS change (
-        entity_type, source_entity_id, operation, payload_kind, payload_hash, variant, source_modified_at, observed_at,
-        priority, run_id, correlation_id, reason, coalesced, payload)
+      FROM
+--+ queue/changes
     ORDER BY change.entity_type COLLATE "C", change.source_entity_id COLLATE "C"
 --+ queue/fold
     RETURNING (xmax = 0) AS fresh
