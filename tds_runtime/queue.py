@@ -196,7 +196,7 @@ class Queue(Oversight):
         return await self._move(connection, "release", *columns.of_leases(leases))
 
     async def fetched(
-        self, connection: Connection, answers: Sequence[Fetched], held: Mapping[int, Task] | None = None
+        self, connection: Connection | None, answers: Sequence[Fetched], held: Mapping[int, Task] | None = None
     ) -> tuple[Task, ...]:
         """Turn fetches into the upserts and deletes that their detail calls found; they wait for their entity then.
 
@@ -206,7 +206,7 @@ class Queue(Oversight):
         if not answers:
             return ()
         ordered, staying = columns.by_id(answers), self._staying(held or {})
-        rows = await connection.fetch(
+        rows = await (connection or self.database).fetch(
             sql.load("queue/fetched"), *columns.of_answers(ordered), [one.id in staying for one in ordered]
         )
         self._in_hand.difference_update(one.id for one in ordered)

@@ -33,7 +33,7 @@ class World:
         self.enqueued = 0
 
     async def change(self) -> None:
-        """One to four changes in one transaction, some of them late, some without content."""
+        """One to four changes in one transaction, some late, some without content, half the time taken at once."""
         changes = []
         for _ in range(self.random.randint(1, 4)):
             record = self.random.choice(RECORDS)
@@ -42,14 +42,22 @@ class World:
             fetch = self.random.random() < 0.2
             changes.append(self._change(record, None if fetch else version))
             self.told[record] = max(self.told[record], self.source[record] if fetch else version)
+        queue = self.random.choice(self.queues)
+        enqueue = self.random.choice([queue.enqueue, queue.enqueue_taken])
         async with self.database.transaction() as connection:
-            await self.queues[0].enqueue(connection, changes)
+            enqueued = await enqueue(connection, changes)
+        self.held += [(queue, task) for task in enqueued.taken]
         self.enqueued += len(changes)
+        await self.check()
 
     async def claim(self) -> None:
         queue = self.random.choice(self.queues)
         operations: Any = self.random.choice([("upsert", "delete"), ("fetch",)])
         self.held += [(queue, task) for task in await queue.claim(["product"], operations)]
+        await self.check()
+
+    async def check(self) -> None:
+        """Never two of a record in flight."""
         in_flight = await self.database.fetchval(
             "SELECT count(*) - count(DISTINCT source_entity_id) FROM tds_sync_queue WHERE status = 'processing'"
         )
@@ -79,7 +87,12 @@ class World:
                 id=task.id, fence=task.fence, operation="upsert", payload=change.payload,
                 source_modified_at=change.source_modified_at, observed_at=EPOCH,
             )  # fmt: skip
-            await queue.fetched(None, [answer])
+            if self.random.random() < 0.5:
+                with queue.handover("product").attended(lambda: True):
+                    kept = await queue.fetched(None, [answer], {task.id: task})
+                self.held += [(queue, one) for one in kept]
+            else:
+                await queue.fetched(None, [answer])
             return
         try:
             async with self.database.transaction() as connection:
@@ -101,9 +114,9 @@ class World:
 
     async def drain(self) -> None:
         queue = self.queues[0]
-        for each in self.queues:
-            await each.return_own(["product"], ("upsert", "delete", "fetch"))
         while True:
+            for each in self.queues:
+                await each.return_own(["product"], ("upsert", "delete", "fetch"))
             await queue.promote_due()
             await queue.retry_dead(Selection(), by="test")
             tasks = await queue.claim(["product"]) + await queue.claim(["product"], ("fetch",))
