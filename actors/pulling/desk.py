@@ -199,7 +199,7 @@ class Desk:
         Raises `Backlogged`, after the step, where its entity does not keep up.
         """
         written = await self._through(batch, self._meter.take())
-        self._queue.hand_over(written.taken)
+        self._hand_over(batch, written.taken)
         if written.enqueued:
             self._due([(self.entity.name, batch.operation)])
         self.ctx.beat()
@@ -207,6 +207,14 @@ class Desk:
             self._backlog.add(written.waiting)
             await self._backlog.wait(self.ctx, self._grant)
         return written.enqueued
+
+    def _hand_over(self, batch: Batch, tasks: Sequence[Task]) -> None:
+        """Give the entity's actor what was taken for it, mapped where the rows had to be mapped to be compared."""
+        mapped = {row.id: row.mapped for row in batch.rows if row.mapped} if tasks else {}
+        for task in tasks:
+            if task.payload is not None and task.source_entity_id in mapped:
+                self.entity.drafts.keep(task.payload, task.payload_kind, task.variant, mapped[task.source_entity_id])
+        self._queue.hand_over(tasks)
 
     async def _through(self, batch: Batch, cost: Cost) -> _Written:
         """Write it, taking its tasks for the entity's actor if that is ready for them soon."""

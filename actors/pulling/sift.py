@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import msgspec
 from msgspec import Struct
 
+from actors.zoho.documents import Mapped
 from actors.zoho.entities import Entity, Source
 from tds_runtime.records import State
 from tds_runtime.task import Change
@@ -30,6 +31,8 @@ class Row(Protocol):
     def facets(self) -> Mapping[str, str]: ...
     @property
     def valid(self) -> bool: ...
+    @property
+    def mapped(self) -> Mapped | None: ...
 
 
 class Asked(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from msgspec import Struct
 from actors.zoho import checks, mapping, pages, payload, tables, target
 from actors.zoho.columns import Unfit, default_of
 from actors.zoho.documents import Fault, Kind, Mapped, RecordInvalid, Shape, unwrapped
+from actors.zoho.drafts import Drafts
 from actors.zoho.mapping import Record, Webhook
 from actors.zoho.pages import Page, Row
 from actors.zoho.payload import Document, Malformed
@@ -59,6 +60,7 @@ class Entity:
         self.mapping = source
         self.sources = tuple(_source(name, one) for one in source.source)
         self.shape = Shape(source, fields)
+        self.drafts = Drafts()
         self.target: Target = target.compiled(source.target, fields, _children(source, shapes))
         self.tables: tuple[Table, ...] = (
             tables.of_target(name, source.target, fields),
@@ -123,14 +125,17 @@ class Entity:
         Raises:
             RecordInvalid: It is malformed, another record's, or does not fit its columns.
         """
+        mapped = self.drafts.take(body, kind, variant) or self._map(body, kind, content_type, variant)
+        if record_id and mapped.id != record_id:
+            raise RecordInvalid([Fault("id", "is another record's")])
+        return mapped
+
+    def _map(self, body: bytes, kind: Kind, content_type: str, variant: str) -> Mapped:
         try:
             record = self._record(body, kind, content_type)
         except Malformed as error:
             raise RecordInvalid([Fault("document", str(error))]) from error
-        mapped = self.shape.map(record, kind, variant)
-        if record_id and mapped.id != record_id:
-            raise RecordInvalid([Fault("id", "is another record's")])
-        return mapped
+        return self.shape.map(record, kind, variant)
 
     def _record(self, body: bytes, kind: Kind, content_type: str) -> Document:
         if kind == "webhook":

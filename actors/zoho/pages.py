@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 
 from actors.zoho import payload
 from actors.zoho.columns import Unfit
-from actors.zoho.documents import Kind, RecordInvalid, Shape
+from actors.zoho.documents import Kind, Mapped, RecordInvalid, Shape
 from actors.zoho.payload import Document, Malformed
 from tds_runtime.errors import SourceAnswerInvalid
 
@@ -23,6 +23,7 @@ class Row(Struct, frozen=True, kw_only=True, gc=False):
         raw: The record alone, as the source wrote it.
         facets: Hash per facet, over mapped values; for a record that cannot be mapped, of its bytes.
         valid: Whether it can be mapped.
+        mapped: What it was mapped to; None where it cannot be.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Row(Struct, frozen=True, kw_only=True, gc=False):
     raw: bytes
     facets: Mapping[str, str]
     valid: bool = True
+    mapped: Mapped | None = None
 
     @property
     def hash(self) -> str:
@@ -138,7 +140,7 @@ def _mapped(shape: Shape, document: Document, record: bytes, kind: Kind, variant
         mapped = shape.map(document, kind, variant)
     except RecordInvalid:
         return _unmapped(shape, document, record)
-    return Row(id=mapped.id, modified_at=mapped.modified_at, raw=record, facets=mapped.facets)
+    return Row(id=mapped.id, modified_at=mapped.modified_at, raw=record, facets=mapped.facets, mapped=mapped)
 
 
 def _unmapped(shape: Shape, document: Document, record: bytes) -> Row:

@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from actors.zoho import payload
 from actors.zoho.columns import Unfit
-from actors.zoho.documents import RecordInvalid
+from actors.zoho.documents import Mapped, RecordInvalid
 from actors.zoho.entities import Entities, Entity, Source
 from actors.zoho.mapping import Record
 from actors.zoho.payload import Document, Malformed
@@ -29,7 +29,7 @@ class Detail(Struct, frozen=True):
 class Listed:
     """One row of a listing: named, stamped, and mapped when somebody asks for its facets."""
 
-    __slots__ = ("_entity", "_facets", "_variant", "id", "modified_at", "raw")
+    __slots__ = ("_entity", "_found", "_variant", "id", "modified_at", "raw")
 
     def __init__(self, detail: Detail, entity: Entity, variant: str) -> None:
         self.id = detail.id
@@ -37,26 +37,31 @@ class Listed:
         self.raw = detail.raw
         self._entity = entity
         self._variant = variant
-        self._facets: Mapping[str, str] | RecordInvalid | Malformed | None = None
+        self._found: Mapped | RecordInvalid | Malformed | None = None
 
     @property
     def facets(self) -> Mapping[str, str]:
         """Hash per facet, over mapped values; nothing for a record that cannot be mapped."""
-        found = self._mapped()
-        return {} if isinstance(found, Error) else found
+        found = self._map()
+        return {} if isinstance(found, Error) else found.facets
 
     @property
     def valid(self) -> bool:
         """Whether it can be mapped."""
-        return not isinstance(self._mapped(), Error)
+        return not isinstance(self._map(), Error)
 
-    def _mapped(self) -> Mapping[str, str] | RecordInvalid | Malformed:
-        if self._facets is None:
+    @property
+    def mapped(self) -> Mapped | None:
+        """What it was mapped to, where somebody has asked for its facets."""
+        return None if isinstance(self._found, Error) else self._found
+
+    def _map(self) -> Mapped | RecordInvalid | Malformed:
+        if self._found is None:
             try:
-                self._facets = self._entity.shape.map(payload.parse(self.raw), "list", self._variant).facets
+                self._found = self._entity.shape.map(payload.parse(self.raw), "list", self._variant)
             except (RecordInvalid, Malformed) as error:
-                self._facets = error
-        return self._facets
+                self._found = error
+        return self._found
 
 
 class Page(Struct, frozen=True, kw_only=True):

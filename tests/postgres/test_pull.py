@@ -17,6 +17,7 @@ from actors.messages import RunWake
 from actors.pull import Options
 from actors.pulling import backlog, planning
 from actors.zoho.client import Client
+from actors.zoho.documents import Shape
 from tds_runtime import running, runs
 from tds_runtime.config import Duration
 from tds_runtime.database import Database
@@ -187,6 +188,24 @@ async def test_a_stock_sweep_of_a_few(database: Database, sandbox: Sandbox) -> N
         done = await works.ran("product", "stock", ids=ids)
         assert (done.listed, done.pages) == (9, 1)
         assert done.outcomes["deleted"] == 1
+
+
+async def test_a_swept_record_is_mapped_once(
+    database: Database, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the sweep mapped to compare it is what its actor writes."""
+    mapped, of_shape = list[Any](), Shape.map
+
+    def counted(self: Shape, *given: Any) -> Any:
+        mapped.append(given)
+        return of_shape(self, *given)
+
+    async with Works(database, sandbox, names=["product"]).running() as works:
+        await works.ran("product")
+        monkeypatch.setattr(Shape, "map", counted)
+        ids = [item["item_id"] for item in sandbox.truth("items")][:9]
+        done = await works.ran("product", "stock", ids=ids)
+        assert (done.listed, done.applied, len(mapped)) == (9, 8, 9)  # the ninth has no stock that could have moved
 
 
 async def test_a_balance_sweep_sees_what_the_stamp_hides(database: Database, sandbox: Sandbox) -> None:
