@@ -25,8 +25,10 @@ from tds_runtime.values import Duration
 OFFICE = "ticker"
 LEASE = 30.0
 """Seconds after which another node ticks instead of one that is gone: less than makes a slot late."""
-LONGEST_SLEEP = 15.0
+LONGEST_SLEEP = 20.0
 """Seconds between two looks at the database, so that a pause, a failure or a changed clock is noticed."""
+RENEW_AFTER = 2 / 3
+"""The part of a term after which its leader renews it; what is left is for a database that is slow to answer."""
 SETTLE_EVERY = 60.0
 """Seconds between two looks at what became of the work of slots: has it failed, does it take longer than it may."""
 
@@ -92,7 +94,7 @@ async def ticker(
         for name in found.started:
             actions[schedules[name].run].wake()
         async with ctx.waiting("slot"):
-            with move_on_after(min(found.sleep, LONGEST_SLEEP, lease / 2)):
+            with move_on_after(min(found.sleep, LONGEST_SLEEP, lease * RENEW_AFTER)):
                 await ctx.stopping.wait()
     with suppress(DatabaseGone):
         await leader.resign()

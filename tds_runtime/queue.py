@@ -47,7 +47,7 @@ SYNC: tuple[Operation, ...] = ("upsert", "delete")
 JSON = "application/json"
 MOST = 1000  # the greatest batch; queue/pick.sql says it too
 HANDED = 2  # batches that may wait for an entity's actor beside the queue
-FORGOTTEN = 60.0  # seconds after which a claim that nobody here has heard of is given back
+FORGOTTEN = 3  # times as long as anybody waits for an answer: then a claim that nobody here has heard of is given back
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -240,13 +240,14 @@ class Queue(Oversight):
         """Put back what has been in flight for more than `older_than` seconds, whoever holds it."""
         return await self._sweep("return_stuck", "stuck", self.options.max_attempts, older_than, limit)
 
-    async def return_forgotten(self, older_than: float = FORGOTTEN, limit: int = AT_A_TIME) -> Moved:
+    async def return_forgotten(self, limit: int = AT_A_TIME) -> Moved:
         """Give back what this process has claimed without hearing of it, the attempt refunded.
 
         A server that hangs may carry a claim out long after we gave up waiting for its answer. Whoever really works
         on such a task loses the lease and nothing else, by its fence.
         """
-        arguments = (self.boot_id, list(self._in_hand), older_than, limit)
+        older_than = FORGOTTEN * self.database.options.command_timeout
+        arguments = (self.boot_id, list(self._in_hand), float(older_than), limit)
         found = await self.database.fetch(sql.load("queue/forgotten"), *arguments)
         return await self.release([(row["id"], row["fence"]) for row in found])
 

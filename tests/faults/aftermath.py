@@ -29,8 +29,12 @@ SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%'
 """
 
 
-async def settled(dsn: str, within: float = 60.0) -> float:
-    """Wait until nothing waits any more; returns the seconds that it took."""
+async def settled(dsn: str, within: float = 150.0) -> float:
+    """Wait until nothing waits any more; returns the seconds that it took.
+
+    A server that hung may carry a claim out that its daemon has given up; the look for those, once a minute, gives it
+    back.
+    """
     began = time.monotonic()
     with anyio.fail_after(within):
         while (await execute(dsn, WAITING))[0][0]:  # noqa: ASYNC110 - another process works

@@ -57,9 +57,10 @@ class Stage:
         """Start a daemon unless one lives; True when there is a new one."""
         if self._daemon is not None and self._daemon.returncode is None:
             return False
-        self._daemon = await self._place.nursery.start(
-            self._configuration, mutant=self._mutant, environment=ENVIRONMENT
-        )
+        with anyio.CancelScope(shield=True):  # one that was begun and not kept would keep its port
+            self._daemon = await self._place.nursery.start(
+                self._configuration, mutant=self._mutant, environment=ENVIRONMENT
+            )
         self.starts += 1
         return True
 
