@@ -52,11 +52,11 @@ async def test_a_full_run_writes_every_record(database: Database, sandbox: Sandb
 
 async def test_a_second_full_run_enqueues_nothing(database: Database, sandbox: Sandbox) -> None:
     """What is stored in this very version and content is dropped before the queue."""
-    async with Works(database, sandbox, names=["product", "invoice"]).running() as works:
+    async with Works(database, sandbox, names=["product", "bill"]).running() as works:
         await works.ran("product")
-        await works.ran("invoice")
+        await works.ran("bill")
         calls(sandbox)
-        for name in ("product", "invoice"):
+        for name in ("product", "bill"):
             again = await works.ran(name)
             assert (again.enqueued, again.unchanged) == (0, again.listed)
         assert not any("{id}" in call for call in calls(sandbox))
@@ -79,7 +79,7 @@ async def test_documents_get_their_detail_call(database: Database, sandbox: Sand
         assert edited["id"]
 
 
-@pytest.mark.parametrize("name", ["product", "invoice", "bill", "sales_order", "customer"])
+@pytest.mark.parametrize("name", ["product", "bill", "customer"])
 async def test_nothing_changed_costs_one_call(database: Database, sandbox: Sandbox, name: str) -> None:
     """An incremental run of an entity with a modified filter or sort asks the source once."""
     async with Works(database, sandbox, names=[name]).running() as works:

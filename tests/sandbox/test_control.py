@@ -311,7 +311,8 @@ def test_the_guide_s_examples_work(sandbox: Sandbox):
     bodies = [page for page in pages if isinstance(page["example"], dict)]
     assert len(bodies) > 12
     for page in bodies:
-        answer = sandbox.http.request(page["method"], page["path"], json=page["example"])
+        patience = {"timeout": 0.1} if "timeout" in page["example"] else {}  # nobody is at the example's address
+        answer = sandbox.http.request(page["method"], page["path"], json=page["example"] | patience)
         assert answer.status_code == 200, (page, answer.text)
 
 
