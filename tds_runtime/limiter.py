@@ -99,11 +99,18 @@ def exhausted(budget: Budget, now: float) -> Budget:
     return structs.replace(budget, remaining=0, limit=budget.limit or 1, resets_at=resets_at, observed_at=now)
 
 
-def refusal(budget: Budget, now: float, reserve: float) -> float | None:
-    """None when a call may be made, else the time of the next budget; `reserve` is the share to leave untouched."""
+def refusal(budget: Budget, now: float, reserve: float, underway: int = 0) -> float | None:
+    """None when a call may be made, else the time of the next budget.
+
+    Args:
+        budget: as the source last told it.
+        now: seconds since the epoch.
+        reserve: the share to leave untouched.
+        underway: calls that have begun, of which the source has told nothing yet.
+    """
     if not budget.limit or now >= budget.resets_at:
         return None
-    return budget.resets_at if budget.remaining <= budget.limit * reserve else None
+    return budget.resets_at if budget.remaining - underway <= budget.limit * reserve else None
 
 
 def spendable(budget: Budget, now: float, reserve: float) -> int | None:

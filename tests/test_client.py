@@ -364,6 +364,34 @@ async def test_the_days_budget_stops_bulk_work_first() -> None:
         assert len(upstream.calls()) == 3
 
 
+async def test_calls_under_way_count_against_the_days_budget() -> None:
+    """Twenty at once with ten left make ten: what the source last told knows nothing of those that are on their way."""
+    async with connected(concurrency=5) as (upstream, client):
+        left = 11
+
+        def reply(_: Any) -> Reply:
+            nonlocal left
+            left -= 1
+            quota = {"X_Rate_Limit_Limit": "1000", "X_Rate_Limit_Remaining": str(left), "X_Rate_Limit_Reset": "3600"}
+            return msgspec.structs.replace(answer({"code": 0}, **quota), pause=0.02)
+
+        upstream.reply = reply
+        await client.get("books", "/items")
+        refused = 0
+
+        async def call() -> None:
+            nonlocal refused
+            try:
+                await client.get("books", "/items")
+            except RateLimited:
+                refused += 1
+
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(call)
+        assert (refused, left) == (10, 0)
+
+
 async def test_the_day_is_over_at_code_45() -> None:
     """Code 45 closes that API until midnight in the organisation's zone; the other API has its own counter."""
     async with connected() as (upstream, client):

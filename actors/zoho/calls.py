@@ -69,6 +69,7 @@ class Caller:
         self._random = randomness or random.Random()  # noqa: S311 - jitter, not secrets
         self._organization = urlencode({"organization_id": policy.organization_id})
         self._denied: dict[str, str] = {}
+        self._underway = dict.fromkeys(PREFIXES, 0)
 
     async def make(self, call: Call[T]) -> T:
         """The read answer of this call, after as many tries as are safe and the policy allows.
@@ -104,6 +105,13 @@ class Caller:
 
     async def _attempt(self, call: Call[T], *, first: bool) -> T:
         self._check_budget(call)
+        self._underway[call.api] += 1
+        try:
+            return await self._permitted(call, first=first)
+        finally:
+            self._underway[call.api] -= 1
+
+    async def _permitted(self, call: Call[T], *, first: bool) -> T:
         self._breakers[call.api].check()
         if not (first and call.permitted):
             await self._limiter.acquire(patience=call.patience)
@@ -122,7 +130,8 @@ class Caller:
     # --- permission
 
     def _check_budget(self, call: Call[T]) -> None:
-        until = limiter.refusal(self.budgets[call.api], self._clock(), self._policy.reserve if call.bulk else 0.0)
+        share = self._policy.reserve if call.bulk else 0.0
+        until = limiter.refusal(self.budgets[call.api], self._clock(), share, self._underway[call.api])
         if until is not None:
             raise RateLimited(f"the day's calls to {call.api} are used up", until=_moment(until))
 

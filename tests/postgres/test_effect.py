@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from fixtures.documents import NOON, audit, change, create_tables, invoice, product, put, shipped
+from fixtures.documents import NOON, audit, change, create_tables, invoice, product, put
 
 from actors import effect
 from actors.refusals import TargetUnfit
@@ -23,11 +23,6 @@ pytestmark = pytest.mark.anyio
 
 LATER = "2026-11-21T12:00:05+0000"
 EARLIER = "2026-11-21T11:59:00+0000"
-
-
-@pytest.fixture(scope="module")
-def mapped() -> Entities:
-    return shipped()
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 
 import anyio
 import pytest
-from fixtures.documents import NOON, audit, create_tables, invoice, item, product, put, shipped
+from fixtures.documents import NOON, audit, invoice, item, product, put
+from fixtures.works import sync
 
 from actors.entity_sync import Synced, entity_sync
 from actors.messages import Wake
@@ -21,29 +22,10 @@ from tds_runtime import Context, Inbox, Supervisor, intake, run
 from tds_runtime.database import Connection, Database
 from tds_runtime.errors import DatabaseGone
 from tds_runtime.intake import Delivery
-from tds_runtime.queue import Change, Options, Queue, Task
+from tds_runtime.queue import Change, Queue, Task
 from tds_runtime.trial import SUSPECT
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def mapped() -> Entities:
-    return shipped()
-
-
-@pytest.fixture
-async def queue(database: Database, mapped: Entities) -> Queue:
-    await create_tables(database, mapped)
-    return Queue(database, boot_id="this", options=Options(batch=10, workers=2, max_attempts=5))
-
-
-async def sync(queue: Queue, mapped: Entities, name: str = "product", **more: Any) -> list[Synced]:
-    """Run the actor until nothing waits; what it did."""
-    seen: list[Synced] = []
-    given = {"entity": mapped[name], "database": queue.database, "queue": queue, "observe": seen.append, **more}
-    await entity_sync.function(Context(), Inbox.of(), **given)
-    return seen
 
 
 async def names(queue: Queue) -> dict[str, str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import asyncpg
 import pytest
-from fixtures.documents import NOON, create_tables, item, product, put, shipped
+from fixtures.documents import NOON, item, product, put
 from fixtures.sandbox import Sandbox
-from fixtures.works import Works
+from fixtures.works import Works, sync
 
 from actors.entity_sync import Synced, entity_sync
 from actors.zoho.entities import Entities
@@ -20,35 +20,17 @@ from tds_runtime import Context, Inbox, intake
 from tds_runtime.database import Connection, Database
 from tds_runtime.errors import DatabaseGone
 from tds_runtime.intake import Delivery
-from tds_runtime.queue import Options, Queue, Task
+from tds_runtime.queue import Queue, Task
 from tds_runtime.task import Change, Enqueued, Fetched
 from tds_runtime.trial import SUSPECT
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-def mapped() -> Entities:
-    return shipped()
-
-
-@pytest.fixture
-async def queue(database: Database, mapped: Entities) -> Queue:
-    await create_tables(database, mapped)
-    return Queue(database, boot_id="this", options=Options(batch=10, workers=2, max_attempts=5))
-
-
 async def take(queue: Queue, *changes: Change) -> Enqueued:
     """Enqueue in one transaction, taking what can be taken."""
     async with queue.database.transaction() as connection:
         return await queue.enqueue_taken(connection, changes)
-
-
-async def sync(queue: Queue, mapped: Entities, **more: Any) -> list[Synced]:
-    seen: list[Synced] = []
-    given = {"entity": mapped["product"], "database": queue.database, "queue": queue, "observe": seen.append, **more}
-    await entity_sync.function(Context(), Inbox.of(), **given)
-    return seen
 
 
 async def live(queue: Queue) -> dict[str, tuple[str, int, int]]:
@@ -125,28 +107,29 @@ async def _blocked(database: Database) -> None:
             await anyio.sleep(0.01)
 
 
+async def of_others(queue: Queue, count: int) -> Sequence[Task]:
+    """Tasks in flight that the actor's first act does not return, to be laid down at the moment of a test's choice."""
+    other = Queue(queue.database, boot_id="other")
+    return (await take(other, *(product(f"l{number}") for number in range(count)))).taken
+
+
+def laying(queue: Queue, tasks: Sequence[Task]) -> Callable[[], bool]:
+    """A lease that is held; it is asked about before the first claim, and by then these tasks lie there."""
+    left = list(tasks)
+
+    def holds_lease() -> bool:
+        queue.hand_over([left.pop() for _ in range(len(left))])
+        return True
+
+    return holds_lease
+
+
 async def test_what_lies_there_is_written_without_a_claim(queue: Queue, mapped: Entities) -> None:
-    """The actor writes what was laid down for it while it is at work, in as many batches as that takes."""
-    started = anyio.Event()
-
-    def observe(_: Synced) -> None:
-        started.set()
-
-    async def lay_down() -> None:
-        await started.wait()
-        assert await queue.handover("product").wait(15, within=10)
-        queue.hand_over((await take(queue, *(product(str(one)) for one in range(15)))).taken)
-
-    await put(queue, *(product(f"w{one}") for one in range(10)))
-    async with anyio.create_task_group() as group:
-        group.start_soon(lay_down)
-        inbox = Inbox.of()
-        await entity_sync.function(
-            Context(), inbox, entity=mapped["product"], database=queue.database, queue=queue, observe=observe
-        )
-        await anyio.lowlevel.checkpoint()
-    await sync(queue, mapped)
-    assert await live(queue) == {}
+    """The actor writes what was laid down for it, in as many batches as that takes; a claim would raise the fence."""
+    done = await sync(queue, mapped, holds_lease=laying(queue, await of_others(queue, 25)))
+    assert sorted(one.tasks for one in done) == [5, 10, 10]
+    fences = await queue.database.fetch("SELECT fence, count(*) FROM tds_sync_queue_done GROUP BY 1")
+    assert [tuple(row) for row in fences] == [(1, 25)]
     assert await queue.database.fetchval("SELECT count(*) FROM products") == 25
 
 
@@ -157,12 +140,6 @@ async def test_what_an_actor_left_lying_goes_back_unspent(queue: Queue, mapped: 
     assert done.outcomes == {"applied": 1}
     attempts = await queue.database.fetchval("SELECT attempt_count FROM tds_sync_queue WHERE status = 'completed'")
     assert attempts == 1
-
-
-async def of_others(queue: Queue, count: int) -> Sequence[Task]:
-    """Tasks in flight that the actor's first act does not return, to be laid down at the moment of a test's choice."""
-    other = Queue(queue.database, boot_id="other")
-    return (await take(other, *(product(f"l{number}") for number in range(count)))).taken
 
 
 async def test_what_is_laid_down_while_the_actor_stops_goes_back(queue: Queue, mapped: Entities) -> None:
@@ -181,20 +158,14 @@ async def test_what_is_laid_down_while_the_actor_stops_goes_back(queue: Queue, m
 
 async def test_a_webhook_goes_before_what_lies_there(queue: Queue, mapped: Entities) -> None:
     """What is claimed fills the batch first, so that a full sync never keeps a webhook waiting."""
-    laid = list(await of_others(queue, 30))
-
-    def holds_lease() -> bool:
-        """Asked before the first claim: by then everything lies there."""
-        queue.hand_over([laid.pop() for _ in range(len(laid))])
-        return True
-
+    laid = await of_others(queue, 30)
     delivery = Delivery(
         source="zoho", entity_type="product", source_entity_id="hook", operation="upsert", modified_at=NOON,
         body=json.dumps({"item": item("hook")}).encode(), content_type="application/json", query="",
         correlation_id="c",
     )  # fmt: skip
     await intake.store(queue.database, [delivery])
-    await sync(queue, mapped, holds_lease=holds_lease)
+    await sync(queue, mapped, holds_lease=laying(queue, laid))
     done = "SELECT source_entity_id, rank() OVER (ORDER BY completed_at) FROM tds_sync_queue_done"
     ranks = dict(await queue.database.fetch(done))
     assert ranks["hook"] == 1

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from fixtures.documents import NOON, change, create_tables, invoice, item, product, put, shipped
+from fixtures.documents import NOON, change, create_tables, invoice, item, product, put
 
 from actors.settlement import Settlement
 from actors.zoho import matching, rebuilding
@@ -16,11 +16,6 @@ from tds_runtime.database import Database
 from tds_runtime.queue import Change, Queue
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def mapped() -> Entities:
-    return shipped()
 
 
 @pytest.fixture

@@ -18,11 +18,6 @@ from tds_runtime.queue import Change, Queue
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-def mapped() -> Entities:
-    return shipped()
-
-
 @pytest.fixture
 async def tables(database: Database, mapped: Entities, anyio_backend: str) -> Database:
     await create_tables(database, mapped)
