@@ -127,12 +127,19 @@ async def test_faults_repeat_and_are_counted(wire: Proxy, database_dsn: str, dir
 async def test_a_black_hole_holds_back(wire: Proxy, database_dsn: str, direct: asyncpg.Connection) -> None:
     """One connection hears nothing, the others work; when it is mended the server does, late, what it was sent."""
     wire.arm(Plan((Fault(operation="insert", point="before", action="blackhole"),)))
-    async with client(database_dsn, wire, patience=0.5) as dark, client(database_dsn, wire) as other:
+    async with client(database_dsn, wire) as dark, client(database_dsn, wire) as other:
+        insert = await dark.prepare(INSERT)
         with pytest.raises(TimeoutError):
-            await dark.execute(INSERT, 1)
+            await insert.fetch(1, timeout=0.3)
         assert await other.fetchval("SELECT count(*) FROM thing") == 0
+        await until(lambda: cancelled(wire))  # a request to cancel that came after the mending would cancel the insert
         wire.mend()
         await until(lambda: arrived(direct, 1))
+
+
+async def cancelled(wire: Proxy) -> bool:
+    """The client's request to cancel was heard by the server, which had nothing to cancel."""
+    return wire.statistics().cancels == 1 and wire.statistics().open == 2
 
 
 async def arrived(direct: asyncpg.Connection, count: int) -> bool:
