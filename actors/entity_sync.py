@@ -6,6 +6,7 @@ held. Two batches are in flight, so that Postgres works while Python maps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -27,6 +28,8 @@ from tds_runtime.trial import SUSPECT, Suspects
 
 _LOOK = 0.1  # seconds between looks at the lease; a look compares two numbers, and a start waits for it
 _LISTED = 10
+REST = 0.1
+"""Seconds from one drain to the next while only webhooks come: hundreds a second are written in batches then."""
 
 
 class Synced(Struct, frozen=True, kw_only=True):
@@ -95,6 +98,7 @@ async def entity_sync(
             await sync.note_drift(database)
             while not inbox.ended:
                 await inbox.receive(within=idle)
+                await sync.rest()
                 await sync.drain()
                 await sync.note_drift(database)
         await sync.give_back_handed()
@@ -124,6 +128,7 @@ class _Sync:
         self._working = 0
         self._helping = anyio.CancelScope()
         self._in_doubt = False
+        self._drained = -math.inf
         self._unfit: TargetUnfit | None = None
         self._drift = drift
 
@@ -160,8 +165,22 @@ class _Sync:
         if self._drift.is_due:
             await ride_out(self._ctx, "database", lambda: self._drift.write(database))
 
+    async def rest(self) -> None:
+        """Wait a moment after the last drain for more to come; at once for what was taken for this actor."""
+        with anyio.move_on_after(max(0.0, self._drained + REST - anyio.current_time())):
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._until_stopping, group.cancel_scope)
+                if not self.handed:
+                    await self.handed.next()
+                group.cancel_scope.cancel()
+
+    async def _until_stopping(self, scope: anyio.CancelScope) -> None:
+        await self._ctx.stopping.wait()
+        scope.cancel()
+
     async def drain(self) -> None:
         """Settle until a claim comes back empty; what was claimed without our hearing of it is taken again."""
+        self._drained = anyio.current_time()
         while True:
             async with anyio.create_task_group() as group:
                 self._start_worker(group)

@@ -49,7 +49,7 @@ WHOLE = {"items", "contacts", "users", "locations"}
 MOST = 0.4
 """Of what a naive client calls in a day."""
 USED_UP = 0.98
-"""Of a day's calls: only then may a run be put off to the next day."""
+"""Of a day's calls: only then may an incremental run be put off to the next day; the others at the reserve."""
 
 KINDS = {"pull.full": "full", "pull.incremental": "incremental", "pull.stock": "stock", "pull.balance": "balance"}
 AGED = "UPDATE tds_sync_runs SET started_at = started_at - $1::interval, available_at = available_at - $1::interval"
@@ -111,6 +111,7 @@ class Day:
         self._clock = clock
         self.ended: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.wrongly_put_off = 0
 
     async def play(self, begin: datetime, hours: float) -> int:
         """Take the slots of so many hours; how many there were."""
@@ -205,9 +206,17 @@ class Day:
             outcome = "stretched"
         if part.status == "pending" and part.available_at is not None:
             outcome = "put_off"
+            self.wrongly_put_off += not await self._is_used_up(part)
         self.ended[f"{part.kind}_{outcome}"] += 1
         if outcome in {"failed", "refused", "pending", "put_off"}:
             self.reasons[f"{part.kind} {part.entity_type}: {(part.error_message or part.alarm)[:150]}"] += 1
+
+    async def _is_used_up(self, part: Run) -> bool:
+        """Whether so many of the day's calls are used by now that this run has to leave the rest to others."""
+        limits = await self._control("GET", "/limits")
+        share = USED_UP if part.kind == "incremental" else 1 - self._works.client.options.reserve
+        apis = {source.api for source in self._works.entities[part.entity_type].sources}
+        return any(limits[f"used_{api}"] >= share * limits[f"per_day_{api}"] for api in apis)
 
 
 def naive(sandbox: Sandbox, found: list[Slot]) -> tuple[int, int]:
@@ -264,8 +273,6 @@ async def _one(works: Works, sandbox: Sandbox, clock: Clock, begin: datetime, ho
     failed = sum(count for name, count in day.ended.items() if name.endswith(("_failed", "_pending")))
     fetches, others = await day.unfinished()
     refused = after["refused"] - before
-    put_off = sum(count for name, count in day.ended.items() if name.endswith("_put_off"))
-    used_up = any(after[f"used_{api}"] >= USED_UP * after[f"per_day_{api}"] for api in ("books", "inventory"))
     return {
         "books": after["used_books"],
         "inventory": after["used_inventory"],
@@ -274,12 +281,13 @@ async def _one(works: Works, sandbox: Sandbox, clock: Clock, begin: datetime, ho
         "refused_by_source": refused,
         "left_to_the_next_day": fetches,
         "waiting": others,
+        "wrongly_put_off": day.wrongly_put_off,
         **dict(sorted(day.ended.items())),
         "reasons": "; ".join(f"{count} x {reason}" for reason, count in day.reasons.most_common(8)),
         "held": not refused
         and not failed
         and not others
-        and (used_up or not put_off)
+        and not day.wrongly_put_off
         and used <= MOST * every
         and after["used_books"] <= after["per_day_books"]
         and after["used_inventory"] <= after["per_day_inventory"],

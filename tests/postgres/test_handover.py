@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,8 +16,9 @@ from fixtures.sandbox import Sandbox
 from fixtures.works import Works, sync
 
 from actors.entity_sync import Synced, entity_sync
+from actors.messages import Wake
 from actors.zoho.entities import Entities
-from tds_runtime import Context, Inbox, intake
+from tds_runtime import Context, Inbox, Supervisor, intake, run
 from tds_runtime.database import Connection, Database
 from tds_runtime.errors import DatabaseGone
 from tds_runtime.intake import Delivery
@@ -69,6 +71,36 @@ async def test_a_record_that_waits_or_is_in_flight_is_put(queue: Queue) -> None:
     assert [tuple(row) for row in rows] == [
         ("flying", "pending"), ("flying", "processing"), ("free", "processing"), ("waiting", "pending"),
     ]  # fmt: skip
+
+
+async def test_an_actor_rests_until_something_is_taken_for_it(
+    queue: Queue, mapped: Entities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Webhooks soon after one another are written together, at the latest with what is handed to the actor."""
+    monkeypatch.setattr("actors.entity_sync.REST", math.inf)
+    seen: list[int] = []
+    looked = anyio.Event()
+    claim = queue.claim
+
+    async def claimed(*given: Any, **how: Any) -> list[Task]:
+        tasks = await claim(*given, **how)
+        looked.set()
+        return tasks
+
+    monkeypatch.setattr(queue, "claim", claimed)
+    child = entity_sync(
+        entity=mapped["product"], database=queue.database, queue=queue, observe=lambda synced: seen.append(synced.tasks)
+    ).named("product")
+    async with run(Supervisor("root", children=[child]), signals=False, sd_notify=False):
+        await looked.wait()
+        for number in range(3):
+            await put(queue, product(str(number)))
+            await child.ref.tell(Wake("product"))
+        queue.hand_over((await take(queue, product("taken"))).taken)
+        with anyio.fail_after(10):
+            while not seen:  # noqa: ASYNC110 - it tells nobody but its observer
+                await anyio.sleep(0.01)
+    assert seen == [4]
 
 
 async def test_a_paused_entity_and_a_detail_call_are_put(queue: Queue) -> None:
