@@ -16,14 +16,14 @@ from actors.bench import load, place
 from actors.bench.report import Report, middle, report
 from actors.processes import free_port, process
 
-ROUNDS = 7
+ROUNDS = 11
 A_ROUND = 3000
 WARM_UP = 500
 PASSES = 5  # of each rate, the middle one counts
 PACED = 2000  # webhooks a pass, so that twenty of them are beyond the 99th percentile
 AGED = {"min_wal_size": "1GB", "autovacuum_analyze_threshold": "100000"}
-"""A server that has run for a day: its log is laid out, and its tables are not analyzed again for each new thousand of rows,
-which would be a tenth of what they hold; vacuum is left as it is."""
+"""A server that has run for a day: its log is laid out, and its tables are not analyzed again for each new thousand of
+rows, which would be a tenth of what they hold; vacuum is left as it is."""
 
 
 async def measure(directory: Path) -> Report:
