@@ -24,7 +24,8 @@ settings.load_profile("shared")
 # load, thousands of times or over whole listings, the other tests call as well.
 UNMEASURED = {
     "daemon", "faults", "simulation", "test_facts.py", "test_sandbox_third_parties.py", "test_pull.py",
-    "test_conservation.py", "test_crash.py", "test_order.py", "test_planned.py",
+    "test_conservation.py", "test_crash.py", "test_order.py", "test_planned.py", "test_documents.py", "test_samples.py",
+    "test_reading.py", "test_naming.py", "test_garbage.py", "test_tally.py",
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ ENTITIES = [
 PATHS = {"product": "items", "customer": "contacts", "invoice": "invoices", "bill": "bills", "price_list": "pricebooks"}
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("entity", ENTITIES)
 def test_edit_create_delete_each_entity(sandbox: Sandbox, entity: str):
     """Every entity can be edited so that row and detail change, created, and deleted."""
@@ -73,6 +74,7 @@ def test_lists_follow_edits(sandbox: Sandbox):
     assert [row["item_id"] for row in changed] == [record["id"]]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("entity", PATHS)
 def test_truth_is_what_the_api_says(sandbox: Sandbox, entity: str):
     """The exported rows are those of the list, the exported details those of the detail calls."""
@@ -224,6 +226,7 @@ def test_slow_body(sandbox: Sandbox):
     assert time.perf_counter() - started >= 0.08
 
 
+@pytest.mark.no_cover
 def test_huge_body(sandbox: Sandbox):
     """A body can be larger than anybody wants; a client that stops reading does the sandbox no harm."""
     sandbox.get("/books/v3/items")
