@@ -25,9 +25,11 @@ BACKLOG = 800  # tasks that wait when the work begins
 EAGER = Habit(records=2000, pause=0.0, patience=2.0)
 BOOT = "SELECT boot_id FROM tds_nodes WHERE pid = $1"
 HELD = "SELECT id FROM tds_sync_queue_live WHERE status = 'processing' AND locked_by = $1"
+# Transactions of which the server waits for more: for a statement, or for the rest of one that did not fit into a socket.
 OPEN = """
 SELECT count(*) FROM pg_stat_activity
- WHERE datname = current_database() AND application_name = 'tds-runtime' AND state LIKE 'idle in transaction%'
+ WHERE datname = current_database() AND application_name = 'tds-runtime'
+   AND (state LIKE 'idle in transaction%' OR (state = 'active' AND wait_event = 'ClientRead'))
    AND state_change <= clock_timestamp() - $1::float8 * interval '1 second'
 """
 LEFT = "SELECT count(*) FROM tds_sync_queue_live WHERE id = ANY ($1::bigint[]) AND status <> 'dead_letter'"
