@@ -25,7 +25,7 @@ BACKLOG = 800  # tasks that wait when the work begins
 EAGER = Habit(records=2000, pause=0.0, patience=2.0)
 BOOT = "SELECT boot_id FROM tds_nodes WHERE pid = $1"
 HELD = "SELECT id FROM tds_sync_queue_live WHERE status = 'processing' AND locked_by = $1"
-# Transactions of which the server waits for more: for a statement, or for the rest of one that did not fit into a socket.
+# Transactions of which the server waits for more: for a statement, or for the rest of one that was half sent.
 OPEN = """
 SELECT count(*) FROM pg_stat_activity
  WHERE datname = current_database() AND application_name = 'tds-runtime'
