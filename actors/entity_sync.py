@@ -1,7 +1,8 @@
 """The actor that writes one entity's records: claim, map, apply and complete, batch after batch, until nothing waits.
 
-It looks at the queue when it is woken, and now and then on its own; its first act is to give back what an earlier life
-held. Two batches are in flight, so that Postgres works while Python maps.
+It looks at the queue when it is woken, ten times a second at most while nothing is handed to it, and now and then on
+its own; its first act is to give back what an earlier life held. Two batches are in flight, so that Postgres works
+while Python maps.
 """
 
 from __future__ import annotations
@@ -166,17 +167,11 @@ class _Sync:
             await ride_out(self._ctx, "database", lambda: self._drift.write(database))
 
     async def rest(self) -> None:
-        """Wait a moment after the last drain for more to come; at once for what was taken for this actor."""
-        with anyio.move_on_after(max(0.0, self._drained + REST - anyio.current_time())):
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._until_stopping, group.cancel_scope)
-                if not self.handed:
-                    await self.handed.next()
-                group.cancel_scope.cancel()
-
-    async def _until_stopping(self, scope: anyio.CancelScope) -> None:
-        await self._ctx.stopping.wait()
-        scope.cancel()
+        """Wait a moment after the last drain for more to come, unless something was taken for this actor."""
+        left = self._drained + REST - anyio.current_time()
+        if left > 0 and not self.handed and not self._ctx.stopping.is_set():
+            with anyio.move_on_after(left):
+                await self.handed.next()
 
     async def drain(self) -> None:
         """Settle until a claim comes back empty; what was claimed without our hearing of it is taken again."""

@@ -356,7 +356,7 @@ async def test_the_days_budget_stops_bulk_work_first() -> None:
         quota = {"X_Rate_Limit_Limit": "1000", "X_Rate_Limit_Remaining": "100", "X_Rate_Limit_Reset": "3600"}
         scripted(upstream, answer({"code": 0}, **quota))
         await client.get("books", "/items")
-        with pytest.raises(RateLimited) as caught:
+        with pytest.raises(RateLimited, match="but for the reserve") as caught:
             await client.get("books", "/items", bulk=True)
         assert caught.value.until is not None
         await client.get("books", "/items")

@@ -21,9 +21,6 @@ A_ROUND = 3000
 WARM_UP = 500
 PASSES = 5  # of each rate, the middle one counts
 PACED = 2000  # webhooks a pass, so that twenty of them are beyond the 99th percentile
-AGED = {"min_wal_size": "1GB", "autovacuum_analyze_threshold": "100000"}
-"""A server that has run for a day: its log is laid out, and its tables are not analyzed again for each new thousand of
-rows, which would be a tenth of what they hold; vacuum is left as it is."""
 
 
 async def measure(directory: Path) -> Report:
@@ -32,9 +29,8 @@ async def measure(directory: Path) -> Report:
     Args:
         directory: of the entity mappings.
     """
-    async with place.server(AGED) as dsn:
+    async with place.aged_server() as dsn:
         version = await place.version(dsn)
-        await place.lay_out_log(dsn)
         figures = await _ratio(dsn, directory)
         # Of its own, since the rounds before left thousands of tasks that nobody wrote.
         figures |= await _latencies(await place.database(dsn, "paced"), directory)

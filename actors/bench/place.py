@@ -13,6 +13,8 @@ from actors.processes import playground
 from tds_runtime.embedded import Server
 
 SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB", "max_connections": "100"}
+SEGMENTS = 40
+AGED = {"min_wal_size": f"{SEGMENTS * 16}MB", "autovacuum_analyze_threshold": "100000"}
 
 
 @asynccontextmanager
@@ -25,6 +27,23 @@ async def server(settings: Mapping[str, str] | None = None) -> AsyncIterator[str
             yield dsn
         finally:
             await postgres.stop()
+
+
+@asynccontextmanager
+async def aged_server() -> AsyncIterator[str]:
+    """The same without two stalls that only a server of a few minutes has; vacuum is left as it is.
+
+    The first segments of its log are made, zeroed and synced when a commit needs them, which then waits some 30 ms:
+    here they lie ready. And tables of a few thousand rows are analyzed anew every ten seconds under load, since a tenth
+    of them is new then: here as seldom as those of a million rows.
+    """
+    async with server(AGED) as dsn:
+        async with connection(dsn) as opened:
+            for _ in range(SEGMENTS):
+                await opened.execute("SELECT pg_logical_emit_message(false, 'bench', 'a segment with something in it')")
+                await opened.execute("SELECT pg_switch_wal()")
+            await opened.execute("CHECKPOINT")
+        yield dsn
 
 
 @asynccontextmanager
@@ -48,19 +67,6 @@ async def version(dsn: str) -> str:
     """Which Postgres this is, as it calls itself."""
     async with connection(dsn) as opened:
         return str(await opened.fetchval("SHOW server_version"))
-
-
-async def lay_out_log(dsn: str, segments: int = 40) -> None:
-    """Have segments of the log ready to be used again, as on a server that has run for a day.
-
-    A fresh server makes each of its first ones when a commit needs it, zeroes and syncs, while that commit waits some
-    30 ms. Relies on a `min_wal_size` of as many segments of 16 MB.
-    """
-    async with connection(dsn) as opened:
-        for _ in range(segments):
-            await opened.execute("SELECT pg_logical_emit_message(false, 'bench', 'a segment with something in it')")
-            await opened.execute("SELECT pg_switch_wal()")
-        await opened.execute("CHECKPOINT")
 
 
 async def settle(dsn: str, table: str) -> None:

@@ -133,7 +133,8 @@ class Caller:
         share = self._policy.reserve if call.bulk else 0.0
         until = limiter.refusal(self.budgets[call.api], self._clock(), share, self._underway[call.api])
         if until is not None:
-            raise RateLimited(f"the day's calls to {call.api} are used up", until=_moment(until))
+            kept = ", but for the reserve" if share else ""
+            raise RateLimited(f"the day's calls to {call.api} are used up{kept}", until=_moment(until))
 
     async def _another_token(self, call: Call[T], token: Token, verdict: Verdict) -> Token:
         """One other token for a call that was refused; none where a fresh one was refused before: a missing scope."""

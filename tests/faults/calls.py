@@ -200,16 +200,18 @@ class Day:
         return bool(parts) and all(part.ended or part.available_at is not None for part in parts)
 
     async def _count(self, part: Run) -> None:
-        events = await self._works.events(part.id)
+        lines = await runs.lines(self._works.database, part.id)
         outcome = "refused" if part.error_code == "budget_refused" or part.alarm == "over_budget" else part.status
-        if part.kind == "stock" and "skipped" in events:
+        if part.kind == "stock" and any(line.event == "skipped" for line in lines):
             outcome = "stretched"
+        reason = part.error_message or part.alarm
         if part.status == "pending" and part.available_at is not None:
             outcome = "put_off"
-            self.wrongly_put_off += not await self._is_used_up(part)
+            reason = next((line.message for line in reversed(lines) if line.event == "put_off"), "")
+            self.wrongly_put_off += "calls" not in reason or not await self._is_used_up(part)
         self.ended[f"{part.kind}_{outcome}"] += 1
         if outcome in {"failed", "refused", "pending", "put_off"}:
-            self.reasons[f"{part.kind} {part.entity_type}: {(part.error_message or part.alarm)[:150]}"] += 1
+            self.reasons[f"{part.kind} {part.entity_type}: {reason[:150]}"] += 1
 
     async def _is_used_up(self, part: Run) -> bool:
         """Whether so many of the day's calls are used by now that this run has to leave the rest to others."""

@@ -93,9 +93,9 @@ async def test_an_actor_rests_until_something_is_taken_for_it(
     ).named("product")
     async with run(Supervisor("root", children=[child]), signals=False, sd_notify=False):
         await looked.wait()
-        for number in range(3):
-            await put(queue, product(str(number)))
-            await child.ref.tell(Wake("product"))
+        await put(queue, *(product(str(number)) for number in range(3)))
+        await child.ref.tell(Wake("product"))
+        await anyio.wait_all_tasks_blocked()  # an actor that does not rest has begun to claim by now
         queue.hand_over((await take(queue, product("taken"))).taken)
         with anyio.fail_after(10):
             while not seen:  # noqa: ASYNC110 - it tells nobody but its observer
